@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can go wrong, one class per meaning, each with its HTTP status.
+
+    RestError
+     +-- BadRequest 400           the request is malformed or names something impossible
+     |    +-- Refused 400         the scheduler looked at it and said no, with its words
+     +-- Unauthorized 401         no token, or one that does not hold
+     +-- Forbidden 403            known, but not allowed
+     +-- NotFound 404             no such tenant, project, job, change, hold ...
+     +-- MethodNotAllowed 405     the URL exists, the method does not
+     +-- NotAcceptable 406        no representation that the client takes
+     +-- Conflict 409             the object is in the wrong state
+     +-- TooLarge 413             a body over the limit
+     +-- UriTooLong 414           a URL over the limit
+     +-- HeadersTooLarge 431      header fields over the limit
+     +-- ServerError 500          a defect of ours
+          +-- BadReply 502        the scheduler crashed on the call or answered nonsense
+          +-- Unavailable 503     nobody is there to ask; try again after `retry_after`
+          +-- Timeout 504         asked, but not answered in time; it will not happen any more
+               +-- OutcomeUnknown 504   asked, and nobody can say whether it was done
+
+Raise them anywhere; `body` is the one JSON shape in which all of them leave.
+"""
+
+from __future__ import annotations
+
+import json
+
+
+class RestError(Exception):
+    """An answer other than success. `message` is shown to the client, so it never holds internals."""
+
+    status = 500
+    title = "Internal Server Error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Header fields that this error adds to its response."""
+        return []
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """Members that this error adds to the JSON body."""
+        return {}
+
+
+class BadRequest(RestError):
+    status = 400
+    title = "Bad Request"
+
+
+class Refused(BadRequest):
+    """The scheduler's own words from a WORK_EXCEPTION, for instance `Invalid project: x`."""
+
+
+class Unauthorized(RestError):
+    status = 401
+    title = "Unauthorized"
+
+
+class Forbidden(RestError):
+    status = 403
+    title = "Forbidden"
+
+
+class NotFound(RestError):
+    status = 404
+    title = "Not Found"
+
+
+class MethodNotAllowed(RestError):
+    status = 405
+    title = "Method Not Allowed"
+
+    def __init__(self, message: str, allow: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Allow", ", ".join(self.allow))]
+
+
+class NotAcceptable(RestError):
+    status = 406
+    title = "Not Acceptable"
+
+
+class Conflict(RestError):
+    status = 409
+    title = "Conflict"
+
+
+class TooLarge(RestError):
+    status = 413
+    title = "Content Too Large"
+
+
+class UriTooLong(RestError):
+    status = 414
+    title = "URI Too Long"
+
+
+class HeadersTooLarge(RestError):
+    status = 431
+    title = "Request Header Fields Too Large"
+
+
+class ServerError(RestError):
+    """A defect of ours. The log has the traceback under the request id; the client gets neutral words."""
+
+
+class BadReply(ServerError):
+    status = 502
+    title = "Bad Gateway"
+
+
+class Unavailable(ServerError):
+    """Nobody is there to ask. `retry_after` is in seconds."""
+
+    status = 503
+    title = "Service Unavailable"
+
+    def __init__(self, message: str, retry_after: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", str(self.retry_after))]
+
+
+class Timeout(ServerError):
+    """No answer within the deadline. The job was taken back before anybody started it."""
+
+    status = 504
+    title = "Gateway Timeout"
+
+
+class OutcomeUnknown(Timeout):
+    """The job had been handed out, or the connection broke: it may or may not have been done."""
+
+    @property
+    def fields(self) -> dict[str, object]:
+        return {"outcome": "unknown"}
+
+
+def body(error: RestError) -> bytes:
+    """The JSON body of an error, in the one shape that all of them have."""
+    shape: dict[str, object] = {
+        "faultcode": "Server" if error.status >= 500 else "Client",
+        "faultstring": error.message,
+        "debuginfo": None,
+    }
+    shape.update(error.fields)
+    return json.dumps(shape).encode()
