@@ -19,11 +19,13 @@ from zuul.web.errors import BadReply, OutcomeUnknown, Refused, Timeout, Unavaila
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gear", "ignore:ssl.PROTOCOL_TLS")
 
 
+
 class Worker:
     """gear's worker, answering in `threads` threads; functions as {name: f(arguments) -> bytes}."""
 
     def __init__(self, server, functions, threads=1):
         self.ran = []
+        self._stopped = False
         self._functions = functions
         self._gear = gear.TextWorker("test worker")
         keys = (server.tls.key, server.tls.cert, server.tls.ca) if server.tls else (None, None, None)
@@ -36,7 +38,7 @@ class Worker:
             thread.start()
 
     def _run(self):
-        while True:
+        while not self._stopped:
             try:
                 job = self._gear.getJob()
             except (gear.InterruptedError, OSError):
@@ -54,6 +56,10 @@ class Worker:
             job.sendWorkFail()
 
     def stop(self):
+        self._stopped = True
+        self._gear.stopWaitingForJobs()
+        for thread in self._threads:
+            thread.join(10)
         self._gear.shutdown()
 
 
