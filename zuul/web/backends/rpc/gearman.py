@@ -138,7 +138,9 @@ class GearmanTransport:
         if not call.done.wait(max(0.0, deadline - time.monotonic())):
             link.give_up(call)
             if not call.done.wait(VERDICT_SECONDS):
-                raise OutcomeUnknown(f"{function} was not answered in time, and gearman does not answer either")
+                raise OutcomeUnknown(
+                    f"{function} was not answered in time, and gearman does not answer either"
+                )
         return call.outcome()
 
 
@@ -174,7 +176,9 @@ class _Call:
     def verdict(self, running: bool) -> None:
         """End a call that was given up, from the server's answers to `cancel job` and GET_STATUS."""
         if self.cancelled and not running:
-            self.finish(error=Timeout(f"the scheduler did not start {self.function} in time; it was taken back"))
+            self.finish(
+                error=Timeout(f"the scheduler did not start {self.function} in time; it was taken back")
+            )
         else:
             self.finish(error=OutcomeUnknown(f"the scheduler did not finish {self.function} in time"))
 

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replies of the scheduler that are kept for a moment, and fetched once for all who wait for them.
+
+The scheduler's RPC is one thread and answers about 23 small calls a second, so what many ask at the
+same time is asked once. Nothing in its protocol tells when a configuration changed (see
+doc/decisions/0002-freshness-of-reads.md), so a reply is fresh for `FRESH_SECONDS` and no longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from functools import cached_property
+
+import cachetools
+
+FRESH_SECONDS = 1.0
+"""As long as upstream keeps a status."""
+
+
+class Reply:
+    """Bytes for the client, with the validator and the compressed form that belong to them."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    @cached_property
+    def etag(self) -> str:
+        """A strong entity tag, without its quotes."""
+        return hashlib.blake2b(self.body, digest_size=16).hexdigest()
+
+    @cached_property
+    def gzipped(self) -> bytes:
+        return gzip.compress(self.body, 6, mtime=0)
+
+
+class Replies:
+    """A cache bounded in bytes. Safe for threads: one lock guards the kept replies and the flights."""
+
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: cachetools.LRUCache[Hashable, tuple[float, Reply]] = cachetools.LRUCache(
+            max_bytes, getsizeof=lambda entry: 512 + 2 * len(entry[1].body)
+        )
+        self._flights: dict[Hashable, tuple[int, Future[Reply]]] = {}
+        self._numbers = itertools.count()
+
+    def get(
+        self, key: Hashable, fetch: Callable[[], bytes], *, fresh_seconds: float = FRESH_SECONDS
+    ) -> Reply:
+        """The reply to `fetch`, perhaps one that somebody else got less than `fresh_seconds` ago.
+
+        With 0 seconds the fetch has certainly begun after this call: whoever comes while one is under
+        way waits for the next, which all of them share.
+        """
+        mine: Future[Reply] = Future()
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None and self._clock() - kept[0] < fresh_seconds:
+                return kept[1]
+            flight = self._flights.setdefault(key, (next(self._numbers), mine))
+        number, under_way = flight
+        if under_way is not mine:
+            if fresh_seconds > 0:
+                return under_way.result()
+            under_way.exception()  # only waits; what it brought began before we asked
+            return self.get((key, "after", number), fetch)
+        began = self._clock()
+        try:
+            reply = Reply(fetch())
+        except BaseException as error:
+            self._land(key)
+            mine.set_exception(error)
+            raise
+        if fresh_seconds > 0:
+            with self._lock, contextlib.suppress(ValueError):  # larger than the whole cache: only not kept
+                self._kept[key] = (began, reply)
+        self._land(key)
+        mine.set_result(reply)
+        return reply
+
+    def _land(self, key: Hashable) -> None:
+        with self._lock:
+            del self._flights[key]
