@@ -24,10 +24,23 @@ def tls(tmp_path_factory) -> SimpleNamespace:
 
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
             "-days", "2", "-subj", "/CN=test-ca")  # fmt: skip
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "end.key", "-out", "end.csr", "-subj", "/CN=localhost")
+    openssl(
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "end.key",
+        "-out",
+        "end.csr",
+        "-subj",
+        "/CN=localhost",
+    )
     openssl("x509", "-req", "-in", "end.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
             "-out", "end.pem", "-days", "2")  # fmt: skip
-    return SimpleNamespace(key=str(folder / "end.key"), cert=str(folder / "end.pem"), ca=str(folder / "ca.pem"))
+    return SimpleNamespace(
+        key=str(folder / "end.key"), cert=str(folder / "end.pem"), ca=str(folder / "ca.pem")
+    )
 
 
 @pytest.fixture(params=["gear", "gear-tls", "gearmand", "gearmand-tls"])

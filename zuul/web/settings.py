@@ -104,9 +104,7 @@ def _host(text: str) -> str:
 
 
 def _endpoint(text: str, default_port: int) -> tuple[str, int]:
-    match = re.fullmatch(r"\[([^\[\]]*:[^\[\]]*)\](?::([0-9]+))?", text) or re.fullmatch(
-        r"([^:]*)(?::([0-9]+))?", text
-    )
+    match = re.fullmatch(r"\[([^\[\]]*:[^\[\]]*)\](?::([0-9]+))?", text) or re.fullmatch(r"([^:]*)(?::([0-9]+))?", text)
     host, port = match.groups() if match else (text, None)  # otherwise an IPv6 address without brackets
     return _host(host), PORT.parse(port) if port else default_port
 
@@ -208,9 +206,7 @@ class Web:
 class Rest:
     """[rest]: ours alone."""
 
-    rpc_timeout: float = option(
-        number(0.1, 600), 10.0, "How long a call to the scheduler may take.", unit="seconds"
-    )
+    rpc_timeout: float = option(number(0.1, 600), 10.0, "How long a call to the scheduler may take.", unit="seconds")
     status_stale: float = option(
         number(1, 86400), 60.0, "How old a status may be when the scheduler does not answer.", unit="seconds"
     )
@@ -309,9 +305,7 @@ def _table(section: str, declaration: type[Web] | type[Rest]) -> Iterator[Option
     for declared in fields(declaration):
         about = declared.metadata
         name = about["name"] or declared.name
-        yield Option(
-            section, name, declared.name, about["kind"], declared.default, about["unit"], about["meaning"]
-        )
+        yield Option(section, name, declared.name, about["kind"], declared.default, about["unit"], about["meaning"])
 
 
 def _locate(path: str | None) -> str:
@@ -329,9 +323,7 @@ class _File:
     def __init__(self, path: str) -> None:
         self.path = path
         # In lower case, as the parser keeps all names; two that differ in case only would upset it.
-        self._environment = {
-            name.lower(): value for name, value in os.environ.items() if name.startswith("ZUUL_")
-        }
+        self._environment = {name.lower(): value for name, value in os.environ.items() if name.startswith("ZUUL_")}
         self._parser = configparser.ConfigParser(self._environment)
         try:
             with open(path, encoding="utf-8") as lines:
@@ -354,9 +346,7 @@ class _File:
                 continue
             name = match[2]
             if name in seen:
-                raise ConfigError(
-                    f"{self.path}: [{section}] must have a name of its own, not that of [{seen[name]}]."
-                )
+                raise ConfigError(f"{self.path}: [{section}] must have a name of its own, not that of [{seen[name]}].")
             seen[name] = section
             yield section, name
 
@@ -411,9 +401,7 @@ class _File:
         try:
             return self._parser.get(section, option)
         except configparser.InterpolationError:
-            self.refuse(
-                section, option, "must write a plain % as %% and use %(NAME)s only for a NAME that is set"
-            )
+            self.refuse(section, option, "must write a plain % as %% and use %(NAME)s only for a NAME that is set")
 
 
 def _fault(error: UnicodeDecodeError | configparser.Error) -> str:

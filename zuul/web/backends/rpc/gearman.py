@@ -71,8 +71,8 @@ class GearmanTransport:
         self._client_id = client_id
         self._closed = False
         self._forget_links()
-        me = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: (transport := me()) and transport._forget_links())
+        method = weakref.WeakMethod(self._forget_links)
+        os.register_at_fork(after_in_child=lambda: (forget := method()) and forget())
 
     def _forget_links(self) -> None:
         """Start anew; in the child of a fork the threads of the parent do not exist."""

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only place where objects are built and wired, and the factories that Paste's file names.
+
+Everything that a process shares (the connection to the scheduler, the snapshots) is in `Services`,
+made once for each zuul.conf when the first application or filter asks for it. Nothing connects or
+starts a thread before the first request, so an application may be loaded before a server forks.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+
+from paste.deploy import loadapp
+
+from zuul.web.backends.rpc.gearman import GearmanTransport
+from zuul.web.backends.rpc.interface import Transport
+from zuul.web.backends.rpc.local import LocalTransport
+from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers import api
+from zuul.web.controllers.root import pecan_application
+from zuul.web.filters import CorsFilter, GuardFilter, RequestFilter, SnapshotFilter, WsgiApplication
+from zuul.web.settings import Gearman, Settings, read
+from zuul.web.site import Site
+from zuul.web.snapshots import Snapshots
+
+DEFAULT_PASTE_FILE = os.path.join(os.path.dirname(__file__), "zuul-rest-paste.ini")
+
+GlobalConf = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the applications of one process share. All of it is safe for threads."""
+
+    settings: Settings
+    scheduler: Scheduler
+    snapshots: Snapshots
+
+    @classmethod
+    def build(cls, settings: Settings, transport: Transport | None = None) -> Services:
+        """Wire everything up; with another transport than the settings' for tests."""
+        scheduler = Scheduler(
+            transport or _transport(settings.gearman),
+            timeout_seconds=settings.rest.rpc_timeout,
+            cache_bytes=settings.rest.cache_bytes,
+        )
+        snapshots = Snapshots(scheduler.status_get, stale_seconds=settings.rest.status_stale)
+        return cls(settings, scheduler, snapshots)
+
+    def close(self) -> None:
+        self.snapshots.close()
+        self.scheduler.transport.close()
+
+
+def _transport(gearman: Gearman | None) -> Transport:
+    if gearman is None:
+        return LocalTransport({})  # a Nodepool without Zuul: whatever needs the scheduler is 503
+    tls = (gearman.ssl_key, gearman.ssl_cert, gearman.ssl_ca)
+    complete = (tls[0], tls[1], tls[2]) if tls[0] and tls[1] and tls[2] else None
+    return GearmanTransport(gearman.servers, tls=complete)
+
+
+_services: dict[str, Services] = {}
+_services_lock = threading.Lock()
+
+
+def services(zuul_conf: str | None) -> Services:
+    """The services of this process for a zuul.conf; None: `$ZUUL_CONF`, then upstream's places.
+
+    :raises ConfigError: the file is wrong.
+    """
+    path = zuul_conf or os.environ.get("ZUUL_CONF") or None
+    with _services_lock:
+        found = _services.get(path or "")
+        if found is None:
+            found = _services[path or ""] = Services.build(read(path))
+        return found
+
+
+def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplication:
+    """The whole application as Paste's file composes it; None: the packaged one."""
+    return loadapp(
+        f"config:{os.path.abspath(paste_file or DEFAULT_PASTE_FILE)}",
+        global_conf={"zuul_conf": zuul_conf or ""},
+    )
+
+
+# -- named in zuul-rest-paste.ini
+
+
+def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    found = services(global_conf.get("zuul_conf"))
+    return pecan_application(api.url_map(found.settings, found.scheduler, found.snapshots))
+
+
+def site_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    web = services(global_conf.get("zuul_conf")).settings.web
+    return Site(web.static_path, web.static_cache_expiry_seconds)
+
+
+def request_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    return RequestFilter(app, services(global_conf.get("zuul_conf")).settings.rest.access_log)
+
+
+def cors_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    return CorsFilter(app)
+
+
+def guard_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    return GuardFilter(app, services(global_conf.get("zuul_conf")).settings.rest.max_body_bytes)
+
+
+def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    return SnapshotFilter(app, services(global_conf.get("zuul_conf")).snapshots)
+
+
+def snapshots_in_front(application: object) -> SnapshotFilter | None:
+    """The snapshot filter, if nothing but our own filters stands before it.
+
+    Then a server may take status requests to it directly. With a filter of the operator's before it
+    (authentication, say) all requests must go through the whole pipeline.
+    """
+    while isinstance(application, (RequestFilter, CorsFilter, GuardFilter)):
+        application = application.inner
+    return application if isinstance(application, SnapshotFilter) else None

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `zuul-rest`. Each subcommand imports what it needs, so that the others start fast."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import logging.config
+import os
+import sys
+
+from zuul.web.settings import ConfigError, Settings, read
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand. Returns the exit status: 0, 1 for a failure, 2 for a wrong configuration or call."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigError as error:
+        print(f"zuul-rest: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="zuul-rest", description="The REST tier for Zuul and Nodepool.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve a Zuul, in place of zuul-web")
+    _add_configuration(serve)
+    serve.add_argument("--paste", metavar="FILE", help="compose the application from this file instead of the default")
+    serve.add_argument("-d", "--debug", action="store_true", help="log everything")
+    serve.set_defaults(run=_serve)
+
+    sandbox = commands.add_parser("sandbox", help="a complete system with a simulated Zuul, to try things out")
+    sandbox.add_argument("--port", type=int, default=9000, help="of the web server (%(default)s; 0: any)")
+    sandbox.add_argument("--address", default="127.0.0.1", help="to listen on (%(default)s)")
+    sandbox.add_argument("--scenario", metavar="FILE", help="a YAML file that describes the simulated installation")
+    sandbox.add_argument("--items", type=int, help="about how many changes are in its pipelines")
+    sandbox.add_argument(
+        "--speed", type=float, default=1.0, help="how much faster than real time it runs (%(default)s)"
+    )
+    sandbox.add_argument("-d", "--debug", action="store_true", help="log everything")
+    sandbox.set_defaults(run=_sandbox)
+
+    check = commands.add_parser("check", help="try everything that a zuul.conf names, and say what to do")
+    _add_configuration(check)
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c", dest="conf", metavar="ZUUL_CONF", help="default: $ZUUL_CONF, /etc/zuul/zuul.conf, ~/zuul.conf"
+    )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from zuul.web.application import services
+
+    settings = services(options.conf).settings
+    _configure_logging(settings, options.debug)
+    return _run(options.conf, options.paste, settings)
+
+
+def _run(zuul_conf: str | None, paste_file: str | None, settings: Settings) -> int:
+    from paste.deploy import loadserver
+
+    from zuul.web.application import DEFAULT_PASTE_FILE, load
+
+    if paste_file is not None and not os.path.isfile(paste_file):
+        raise ConfigError(f"{paste_file}: there is no such Paste file")
+    application = load(zuul_conf, paste_file)
+    server = loadserver(
+        f"config:{os.path.abspath(paste_file or DEFAULT_PASTE_FILE)}", global_conf={"zuul_conf": zuul_conf or ""}
+    )
+    try:
+        server(application)
+    except OSError as error:
+        where = f"{settings.web.listen_address} port {settings.web.port}"
+        print(f"zuul-rest: {settings.path}: [web] cannot listen on {where}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _configure_logging(settings: Settings, debug: bool) -> None:
+    """As [web] log_config says (as upstream: YAML, JSON or an ini file), else to standard output."""
+    path = settings.web.log_config
+    if path is None:
+        logging.basicConfig(
+            level=logging.DEBUG if debug else logging.INFO,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            stream=sys.stdout,
+        )
+        logging.getLogger("gear").setLevel(logging.WARNING)
+        return
+    path = os.path.expanduser(path)
+    try:
+        if path.endswith((".yaml", ".yml", ".json")):
+            import yaml
+
+            with open(path, encoding="utf-8") as file:
+                logging.config.dictConfig(yaml.safe_load(file))
+        else:
+            logging.config.fileConfig(path, disable_existing_loggers=False)
+    except Exception as error:
+        raise ConfigError(f"{settings.path}: [web] log_config must name a logging configuration: {error}.") from error
+
+
+def _sandbox(options: argparse.Namespace) -> int:
+    from zuul.web.sandbox.scenario import ScenarioError, load
+    from zuul.web.sandbox.scheduler import SandboxScheduler
+    from zuul.web.sandbox.service import Sandbox
+
+    if not 0 <= options.port <= 65535:
+        raise ConfigError("--port must be from 0 to 65535")
+    if not 0 < options.speed <= 1000:
+        raise ConfigError("--speed must be above 0, and 1000 at most")
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("gear").setLevel(logging.CRITICAL)
+    try:
+        scheduler = SandboxScheduler(load(options.scenario, options.items), speed=options.speed)
+    except ScenarioError as error:
+        raise ConfigError(str(error)) from error
+    if options.port == 0:
+        from zuul.web.server import listen_socket
+
+        with listen_socket(options.address, 0) as probe:
+            options.port = probe.getsockname()[1]
+    with Sandbox(scheduler, options.address, options.port) as sandbox:
+        _print_welcome(options.address, options.port, scheduler.tenants)
+        return _run(sandbox.zuul_conf, None, read(sandbox.zuul_conf))
+
+
+def _print_welcome(address: str, port: int, tenants: list[str]) -> None:
+    host = "127.0.0.1" if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
+    base = f"http://{host}:{port}"
+    print(
+        f"A simulated Zuul with the tenants {', '.join(tenants)}. Look at {base}/ with a browser, or try\n\n"
+        f"  curl {base}/api/tenants\n"
+        f"  curl --compressed {base}/api/tenant/{tenants[0]}/status\n"
+        f"  curl -i {base}/api/tenant/{tenants[0]}/jobs\n\n"
+        "Control-C ends it.",
+        flush=True,
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    from zuul.web.check import check
+
+    return check(read(options.conf or os.environ.get("ZUUL_CONF")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/api: upstream's URLs, those of zuul-web 3.19.1."""
+
+from __future__ import annotations
+
+from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.holds import HoldsController
+from zuul.web.controllers.info import IndexController, InfoController
+from zuul.web.controllers.jobs import JobsController
+from zuul.web.controllers.pipelines import PipelinesController, StatusController
+from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
+from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
+from zuul.web.expose import Url, UrlMap, UrlOf
+from zuul.web.settings import Settings
+from zuul.web.snapshots import Snapshots
+
+LINKS = {
+    "info": "/api/info",
+    "connections": "/api/connections",
+    "tenants": "/api/tenants",
+    "tenant_info": "/api/tenant/{tenant}/info",
+    "status": "/api/tenant/{tenant}/status",
+    "status_change": "/api/tenant/{tenant}/status/change/{change}",
+    "jobs": "/api/tenant/{tenant}/jobs",
+    "job": "/api/tenant/{tenant}/job/{job_name}",
+    "projects": "/api/tenant/{tenant}/projects",
+    "project": "/api/tenant/{tenant}/project/{project:.*}",
+    "project_freeze_jobs": (
+        "/api/tenant/{tenant}/pipeline/{pipeline}/project/{project:.*}/branch/{branch:.*}/freeze-jobs"
+    ),
+    "pipelines": "/api/tenant/{tenant}/pipelines",
+    "labels": "/api/tenant/{tenant}/labels",
+    "nodes": "/api/tenant/{tenant}/nodes",
+    "key": "/api/tenant/{tenant}/key/{project:.*}.pub",
+    "project_ssh_key": "/api/tenant/{tenant}/project-ssh-key/{project:.*}.pub",
+    "console_stream": "/api/tenant/{tenant}/console-stream",
+    "badge": "/api/tenant/{tenant}/badge",
+    "builds": "/api/tenant/{tenant}/builds",
+    "build": "/api/tenant/{tenant}/build/{uuid}",
+    "buildsets": "/api/tenant/{tenant}/buildsets",
+    "buildset": "/api/tenant/{tenant}/buildset/{uuid}",
+    "config_errors": "/api/tenant/{tenant}/config-errors",
+    "authorizations": "/api/user/authorizations",
+    "autohold": "/api/tenant/{tenant}/project/{project:.*}/autohold",
+    "autohold_list": "/api/tenant/{tenant}/autohold",
+    "autohold_by_request_id": "/api/tenant/{tenant}/autohold/{request_id}",
+    "autohold_delete": "/api/tenant/{tenant}/autohold/{request_id}",
+    "enqueue": "/api/tenant/{tenant}/project/{project:.*}/enqueue",
+    "dequeue": "/api/tenant/{tenant}/project/{project:.*}/dequeue",
+}
+"""What upstream's /api lists, whole: clients find templates here by name."""
+
+
+def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
+    """Every URL below /api, on one screen."""
+
+    def tenant(name: str) -> UrlMap:
+        jobs = JobsController(scheduler, name)
+        projects = ProjectsController(scheduler, name)
+        keys = KeysController(scheduler, name)
+        holds = HoldsController(scheduler, name)
+        status = StatusController(snapshots, name)
+
+        # Upstream has these only where tokens can be checked; elsewhere they are (unknown) projects.
+        project_endings = {"autohold": Url(segments=None, get=holds.get_of_project)} if settings.auth else {}
+
+        def pipeline(pipeline_name: str) -> UrlMap:
+            freeze = FreezeJobsController(scheduler, name, pipeline_name)
+            return UrlMap({"project": Url(segments=None, get=freeze.get)})
+
+        return UrlMap(
+            {
+                "info": Url(get=InfoController(settings, name).get),
+                "status": UrlMap(
+                    {"change": Url(segments=None, get=status.get_change)},
+                    index=Url(get=status.get),
+                ),
+                "jobs": Url(get=jobs.get_all),
+                "job": Url(segments=None, get=jobs.get_one),
+                "projects": Url(get=projects.get_all),
+                "project": Url(segments=None, get=projects.get_one, endings=project_endings),
+                "pipeline": UrlOf(pipeline),
+                "pipelines": Url(get=PipelinesController(scheduler, name).get_all),
+                "key": Url(segments=None, get=keys.get_secrets),
+                "project-ssh-key": Url(segments=None, get=keys.get_ssh),
+                "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
+                "autohold": UrlMap({}, index=Url(get=holds.get_all), other=Url(segments=1, get=holds.get_one)),
+            }
+        )
+
+    return UrlMap(
+        {
+            "info": Url(get=InfoController(settings).get),
+            "tenants": Url(get=TenantsController(scheduler).get_all),
+            "connections": Url(get=ConnectionsController(scheduler).get_all),
+            "tenant": UrlOf(tenant),
+        },
+        index=Url(get=IndexController(LINKS).get),
+    )

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The top of the URL maps; read this file first.
+
+    /api/...     controllers/api.py    upstream's URLs           }  both name the same controllers,
+    /v1/...      controllers/v1.py     Storyboard-style URLs     }  one per resource (next to this file)
+    everything else                    site.py: an operator's dashboard, or our own page
+
+A map is made of three pieces from expose.py: `UrlMap` (a level with fixed names), `UrlOf` (a level that
+is somebody's name) and `Url` (the end: HTTP methods and their controllers). Pecan asks the map where a
+request goes and calls the controller that it names.
+"""
+
+from __future__ import annotations
+
+import pecan
+
+from zuul.web.expose import UrlMap
+from zuul.web.filters import WsgiApplication
+from zuul.web.hooks import ErrorsHook
+
+
+def pecan_application(url_map: UrlMap) -> WsgiApplication:
+    """A Pecan application over one URL map."""
+    application: WsgiApplication = pecan.make_app(
+        url_map,
+        use_context_locals=False,
+        guess_content_type_from_ext=False,  # names of projects and keys have dots
+        force_canonical=False,
+        hooks=[ErrorsHook()],
+        debug=False,
+    )
+    return application

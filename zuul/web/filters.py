@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WSGI filters around the applications, outermost first as etc/zuul-rest-paste.ini has them.
+
+    RequestFilter     request id, access log, and the last catch of every error
+    CorsFilter        other origins may read
+    GuardFilter       what no application should have to look at is refused
+    SnapshotFilter    status requests end here, with bytes that are ready
+
+Each keeps what it wraps in `inner`, so the all-in-one server can tell whether anybody else's filter
+stands before the snapshots (see application.snapshots_in_front).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from zuul.web import errors
+from zuul.web.snapshots import Snapshots, accepts_gzip, respond
+
+log = logging.getLogger("zuul.web")
+access_log = logging.getLogger("zuul.web.access")
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+MAX_URL_BYTES = 8192
+MAX_HEADER_BYTES = 32768
+
+_acceptable_id = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}\Z").match
+
+
+def request_id(proposed: str | None) -> str:
+    """The client's own X-Request-Id if it is fit for a log line, else a new one."""
+    return proposed if proposed and _acceptable_id(proposed) else os.urandom(8).hex()
+
+
+def log_access(identifier: str, client: str, method: str, path: str, status: str, size: str, began: float) -> None:
+    """One line for a finished request. Quotes and control characters in it are escaped."""
+    access_log.info(
+        '%s %s "%s %s" %s %s %.1fms',
+        identifier,
+        client,
+        method.encode("unicode_escape").decode(),
+        path.encode("unicode_escape").decode().replace('"', "%22")[:2000],
+        status,
+        size,
+        (time.perf_counter() - began) * 1000,
+    )
+
+
+def error_headers(error: errors.RestError, body: bytes) -> list[tuple[str, str]]:
+    return [
+        ("Content-Type", "application/json; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        *error.headers,
+    ]
+
+
+def refuse(error: errors.RestError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """The answer to a request that ended in one of our errors."""
+    body = errors.body(error)
+    start_response(f"{error.status} {error.title}", error_headers(error, body))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+class RequestFilter:
+    def __init__(self, inner: WsgiApplication, log_requests: bool = True) -> None:
+        self.inner = inner
+        self.log_requests = log_requests
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        began = time.perf_counter()
+        identifier = request_id(environ.get("HTTP_X_REQUEST_ID"))
+        environ["zuul.request_id"] = identifier
+        log_it = self.log_requests and access_log.isEnabledFor(logging.INFO)
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if log_it:
+                size = next((value for name, value in headers if name == "Content-Length"), "-")
+                client = environ.get("REMOTE_ADDR", "-")
+                log_access(identifier, client, environ["REQUEST_METHOD"], path, status[:3], size, began)
+            headers = [*headers, ("X-Request-Id", identifier)]
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+        try:
+            return self.inner(environ, start)
+        except errors.RestError as error:
+            return refuse(error, environ, start)
+        except Exception:
+            log.exception("request %s failed", identifier)
+            return refuse(errors.ServerError(f"this is a defect; the log has it as {identifier}"), environ, start)
+
+
+class CorsFilter:
+    """Anybody's page may read, as with upstream: that is one header field on every answer to GET."""
+
+    def __init__(self, inner: WsgiApplication) -> None:
+        self.inner = inner
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return self.inner(environ, start_response)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
+                headers = [*headers, ("Access-Control-Allow-Origin", "*")]
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+        return self.inner(environ, start)
+
+
+class GuardFilter:
+    """Refuses paths and sizes that mean harm or nothing, before anybody decodes them."""
+
+    def __init__(self, inner: WsgiApplication, max_body_bytes: int) -> None:
+        self.inner = inner
+        self.max_body_bytes = max_body_bytes
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        error = self._objection(environ)
+        if error is not None:
+            return refuse(error, environ, start_response)
+        return self.inner(environ, start_response)
+
+    def _objection(self, environ: Environ) -> errors.RestError | None:
+        path = environ.get("PATH_INFO", "")
+        query = environ.get("QUERY_STRING", "")
+        if len(path) + len(query) > MAX_URL_BYTES:
+            return errors.UriTooLong(f"a URL may have {MAX_URL_BYTES} bytes")
+        if sum(len(value) for name, value in environ.items() if name.startswith("HTTP_")) > MAX_HEADER_BYTES:
+            return errors.HeadersTooLarge(f"the header fields of a request may have {MAX_HEADER_BYTES} bytes")
+        if path and not path.startswith("/"):
+            return errors.BadRequest("the path must start with a slash")
+        for what, text in (("path", path.encode("latin-1")), ("query", unquote_to_bytes(query.replace("+", " ")))):
+            if b"\0" in text:
+                return errors.BadRequest(f"the {what} has a NUL byte")
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                return errors.BadRequest(f"the {what} is not valid UTF-8")
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if not length.isascii() or not length.isdigit():
+            return errors.BadRequest("Content-Length is not a number")
+        if int(length) > self.max_body_bytes:
+            return errors.TooLarge(f"a body may have {self.max_body_bytes} bytes")
+        return None
+
+
+def status_tenant(path: str) -> str | None:
+    """The tenant of a path `/api/tenant/{tenant}/status`, in the characters that WSGI has (latin-1)."""
+    if path.startswith("/api/tenant/") and path.endswith("/status"):
+        tenant = path[12:-7]
+        if tenant and "/" not in tenant:
+            return tenant
+    return None
+
+
+class SnapshotFilter:
+    """Answers plain GET and HEAD of a status; with a query or another method it goes the long way."""
+
+    def __init__(self, inner: WsgiApplication, snapshots: Snapshots) -> None:
+        self.inner = inner
+        self.snapshots = snapshots
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        tenant = status_tenant(environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"])
+        if tenant is None or environ.get("QUERY_STRING") or method not in ("GET", "HEAD"):
+            return self.inner(environ, start_response)
+        encodings = environ.get("HTTP_ACCEPT_ENCODING", "")
+        try:
+            snapshot = self.snapshots.get(tenant.encode("latin-1").decode(), accepts_gzip(encodings))
+        except errors.RestError as error:
+            return refuse(error, environ, start_response)
+        answer = respond(snapshot, encodings, environ.get("HTTP_IF_NONE_MATCH"), environ.get("HTTP_IF_MODIFIED_SINCE"))
+        start_response(answer.status, [*answer.headers, ("Age", str(self.snapshots.age_seconds(snapshot)))])
+        return [answer.body] if method == "GET" else []

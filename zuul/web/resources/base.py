@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all JSON objects have in common: how to declare their keys, and how to make one.
+
+    class Label(Resource):
+        name = always(str)
+        min_ready = sometimes(int)
+
+`always` and `sometimes` say whether the key is there; `null=True`, whether its value may then be null.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wsme.types import Base, UserType, wsattr
+
+
+class Key(wsattr):  # type: ignore[misc]  # WSME is untyped
+    """A key of a JSON object. WSME takes None for any value; `null` says where clients must expect it."""
+
+    def __init__(self, datatype: Any, *, mandatory: bool, null: bool, name: str | None) -> None:
+        super().__init__(datatype, mandatory=mandatory, name=name)
+        self.null = null
+
+
+def always(datatype: Any, *, null: bool = False, name: str | None = None) -> Any:
+    """A key that is in every object. `name` is its JSON name, where that is no attribute name."""
+    return Key(datatype, mandatory=True, null=null, name=name)
+
+
+def sometimes(datatype: Any, *, null: bool = False, name: str | None = None) -> Any:
+    """A key that is left out of the JSON object until somebody sets it, if only to None."""
+    return Key(datatype, mandatory=False, null=null, name=name)
+
+
+class Resource(Base):  # type: ignore[misc]  # WSME is untyped
+    """A JSON object whose keys are declared, in the order in which they are sent."""
+
+    def __init_subclass__(cls) -> None:
+        # Left alone, WSME looks for the order in the source text, that of the subclass before its parent's.
+        ancestry = reversed(cls.__mro__)
+        cls._wsme_attr_order = [
+            name for ancestor in ancestry for name, value in vars(ancestor).items() if isinstance(value, Key)
+        ]
+
+    def __init__(self, **values: Any) -> None:
+        """Set the given keys. An undeclared one is a TypeError; WSME would drop it in silence."""
+        for name in values:
+            if name not in self._wsme_attr_order:
+                raise TypeError(f"{type(self).__name__} has no key {name}")
+        super().__init__(**values)
+
+
+class JsonObjectType(UserType):  # type: ignore[misc]  # WSME is untyped
+    """A JSON object whose keys are its author's own affair, for instance the variables of a job."""
+
+    basetype = dict
+    name = "object"
+
+    @staticmethod
+    def validate(value: object) -> object:
+        if not isinstance(value, dict):
+            raise ValueError(f"expected an object, got '{type(value)}'")
+        return value
+
+
+JsonObject = JsonObjectType()

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sandbox as a whole: a gearman server, our scheduler as its worker, and a zuul.conf that names them.
+
+The web tier in front of it is the ordinary one, and reads that file as it would read any other.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from types import TracebackType
+
+from zuul.web.backends.rpc.gearman import GearmanWorker, start_server
+from zuul.web.sandbox.scheduler import SandboxScheduler
+
+_ZUUL_CONF = """\
+[gearman]
+server=127.0.0.1
+port={gearman_port}
+
+[web]
+listen_address={address}
+port={port}
+static_cache_expiry=0
+
+[auth sandbox]
+driver=HS256
+realm=sandbox
+default=true
+client_id=zuul-sandbox
+issuer_id=sandbox
+secret={secret}
+allow_authz_override=true
+"""
+
+
+class Sandbox:
+    """A context: inside it the scheduler answers; `zuul_conf` is the path of its configuration."""
+
+    def __init__(self, scheduler: SandboxScheduler, address: str, port: int) -> None:
+        self.scheduler = scheduler
+        self._address = address
+        self._port = port
+
+    def __enter__(self) -> Sandbox:
+        self._folder = tempfile.TemporaryDirectory(prefix="zuul-rest-sandbox-")
+        self._server = start_server()
+        self._worker = GearmanWorker("127.0.0.1", self._server.port, self.scheduler.functions, "Zuul RPC Listener")
+        self._worker.start()
+        self.zuul_conf = os.path.join(self._folder.name, "zuul.conf")
+        with open(self.zuul_conf, "w", encoding="utf-8") as file:
+            file.write(
+                _ZUUL_CONF.format(
+                    gearman_port=self._server.port,
+                    address=self._address,
+                    port=self._port,
+                    secret=os.urandom(16).hex(),
+                )
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._worker.stop()
+        self._server.shutdown()
+        self._folder.cleanup()

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The status of each tenant as bytes that are ready to send: the hot path.
+
+A `Snapshot` never changes. `Snapshots` keeps the newest of each tenant and replaces it by a single
+flight: one `status_get` at a time and at most one a second, however many ask. The flight runs in a
+thread of its own, so a slow tenant holds nobody up but those who wait for its very first status.
+
+What a reader gets depends on the age of the newest snapshot:
+
+    up to 1 s             that one
+    up to 3 s             that one, and a flight begins behind it
+    up to status_stale    a new one, if the flight brings it within a second; else the old one
+    older, or none        what the flight brings, be it an error
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from email.utils import formatdate, parsedate_to_datetime
+from functools import cached_property
+from typing import Any
+
+import cachetools
+
+from zuul.web.errors import NotFound, RestError, ServerError, Timeout, Unavailable
+
+log = logging.getLogger("zuul.web.snapshots")
+
+FRESH_SECONDS = 1.0
+REFRESH_BEHIND_SECONDS = 3.0
+GRACE_SECONDS = 1.0
+"""For how long a flight may keep those waiting who could have an old snapshot."""
+GZIP_WANTED_SECONDS = 60.0
+"""Compression costs a big status 60 ms, so it is done while somebody has asked for it lately."""
+UNKNOWN_TENANTS = 1000
+"""Names without a status that are remembered for a second, so that they do not reach the scheduler."""
+MOST_TENANTS = 10_000
+"""Tenants with a status, and names that are being asked for."""
+
+Headers = list[tuple[str, str]]
+
+
+class Answer:
+    """A response that is ready to go out, but for the fields that differ from request to request."""
+
+    def __init__(self, status: str, headers: Headers, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @cached_property
+    def head(self) -> bytes:
+        """Status line and header fields as HTTP/1.1 has them, without the empty line."""
+        fields = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
+        return f"HTTP/1.1 {self.status}\r\n{fields}".encode("latin-1")
+
+
+class Snapshot:
+    """One status document. `fetched` is the monotonic time at which it was asked for."""
+
+    def __init__(self, body: bytes, fetched: float, changed_at: float, compress: bool) -> None:
+        self.body = body
+        self.fetched = fetched
+        self.changed_at = changed_at
+        self.etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+        self.gzip_etag = f'{self.etag[:-1]}-gzip"'
+        self.last_modified = formatdate(changed_at, usegmt=True)
+        shared = [
+            ("Cache-Control", "public, max-age=1"),
+            ("Last-Modified", self.last_modified),
+            ("Vary", "Accept-Encoding"),
+            ("Access-Control-Allow-Origin", "*"),
+        ]
+        content = [("Content-Type", "application/json; charset=utf-8"), *shared]
+        self.plain = Answer("200 OK", [*content, ("ETag", self.etag), _length(body)], body)
+        self.packed: Answer | None = None
+        if compress:
+            packed = gzip.compress(body, 6, mtime=0)
+            packed_headers = [*content, ("ETag", self.gzip_etag), ("Content-Encoding", "gzip"), _length(packed)]
+            self.packed = Answer("200 OK", packed_headers, packed)
+        self.unchanged = {
+            etag: Answer("304 Not Modified", [*shared, ("ETag", etag)], b"") for etag in (self.etag, self.gzip_etag)
+        }
+
+    @cached_property
+    def items_by_id(self) -> dict[str, list[dict[str, Any]]]:
+        """The queue items by id (`N,P` of a change), each a list since an item may be in several queues."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for pipeline in json.loads(self.body).get("pipelines", []):
+            for queue in pipeline["change_queues"]:
+                for head in queue["heads"]:
+                    for item in head:
+                        found.setdefault(item["id"], []).append(item)
+        return found
+
+    def not_modified(self, if_none_match: str | None, if_modified_since: str | None) -> str | None:
+        """The entity tag of the copy that the client holds, if it is this one in either encoding."""
+        if if_none_match is not None:
+            tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+            for etag in (self.gzip_etag, self.etag):
+                if etag in tags:
+                    return etag
+            return self.etag if if_none_match.strip() == "*" else None
+        if if_modified_since is not None:
+            if if_modified_since == self.last_modified:
+                return self.etag
+            try:
+                since = parsedate_to_datetime(if_modified_since).timestamp()
+            except (ValueError, TypeError, OverflowError):
+                return None
+            return self.etag if int(self.changed_at) <= since else None
+        return None
+
+
+class Flight:
+    """A `status_get` under way, for one tenant."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.landed: Future[None] = Future()
+
+
+class _Tenant:
+    """What is known of one tenant. Guarded by the lock of its `Snapshots`."""
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self.flight: Flight | None = None
+        self.last_began = float("-inf")
+        self.error: RestError | None = None
+        self.gzip_wanted = float("-inf")
+
+
+class Snapshots:
+    """The newest snapshot of each tenant. One lock guards all of it and is held for moments only.
+
+    :param fetch: tenant -> status document; raises our errors. Called in threads of this object.
+    :param stale_seconds: how old a snapshot may be served when there is no newer one to be had.
+    :param flights: how many fetches may be under way, each for another tenant.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[str], bytes],
+        *,
+        stale_seconds: float,
+        flights: int = 64,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._stale_seconds = stale_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tenants: dict[str, _Tenant] = {}
+        self._unknown: cachetools.TTLCache[str, _Tenant] = cachetools.TTLCache(
+            UNKNOWN_TENANTS, FRESH_SECONDS, timer=clock
+        )
+        self._executor = ThreadPoolExecutor(flights, thread_name_prefix="status")
+
+    def look(self, tenant: str, want_gzip: bool = False) -> Snapshot | Flight:
+        """What can be served now, else the flight to wait for. Never blocks.
+
+        :raises NotFound: no such tenant, as of a second ago at most.
+        :raises Unavailable: the last flight failed less than a second ago, and nothing else is left.
+        """
+        now = self._clock()
+        with self._lock:
+            known = self._tenants.get(tenant) or self._unknown.get(tenant)
+            if known is None:
+                known = _Tenant()
+            if want_gzip:
+                known.gzip_wanted = now
+            snapshot = known.snapshot
+            age = now - snapshot.fetched if snapshot else float("inf")
+            if snapshot and age <= FRESH_SECONDS:
+                return snapshot
+            if known.flight is None and now - known.last_began >= FRESH_SECONDS:
+                self._take_off(tenant, known, now)
+            flight = known.flight
+            if snapshot and age <= self._stale_seconds:
+                waiting_is_over = flight is None or now - flight.began >= GRACE_SECONDS
+                if age <= REFRESH_BEHIND_SECONDS or waiting_is_over:
+                    return snapshot
+            if flight is None:
+                raise known.error or Unavailable("the status of this tenant cannot be had")
+            return flight
+
+    def _take_off(self, tenant: str, known: _Tenant, now: float) -> None:
+        """Under the lock: begin a flight, of which the tenant is kept until it lands."""
+        if tenant not in self._tenants and len(self._tenants) >= MOST_TENANTS:
+            raise Unavailable("too many tenants are asked for")
+        self._tenants[tenant] = known
+        self._unknown.pop(tenant, None)
+        known.flight = Flight(now)
+        known.last_began = now
+        self._executor.submit(self._fly, tenant, known, known.flight)
+
+    def landed(self, tenant: str) -> Snapshot:
+        """What to serve after a wait for a flight, however it ended or however long it still takes.
+
+        :raises RestError: why there is nothing to serve.
+        """
+        with self._lock:
+            known = self._tenants.get(tenant) or self._unknown.get(tenant)
+            if known is None:
+                raise Unavailable("the status of this tenant cannot be had")
+            snapshot = known.snapshot
+            if snapshot and self._clock() - snapshot.fetched <= self._stale_seconds:
+                return snapshot
+            raise known.error or Unavailable("the status of this tenant cannot be had")
+
+    def patience(self, tenant: str, flight: Flight) -> float | None:
+        """How many seconds to wait for the flight: a moment where an old snapshot would do, else till it lands."""
+        with self._lock:
+            known = self._tenants.get(tenant)
+            if known is None or known.snapshot is None:
+                return None
+            if self._clock() - known.snapshot.fetched > self._stale_seconds:
+                return None
+            return max(0.0, flight.began + GRACE_SECONDS - self._clock())
+
+    def get(self, tenant: str, want_gzip: bool = False) -> Snapshot:
+        """As `look`, and waits for the flight. Not for the reactor's thread."""
+        found = self.look(tenant, want_gzip)
+        if isinstance(found, Flight):
+            _wait(found.landed, self.patience(tenant, found))
+            found = self.landed(tenant)
+        return found
+
+    def age_seconds(self, snapshot: Snapshot) -> int:
+        return int(self._clock() - snapshot.fetched)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _fly(self, tenant: str, known: _Tenant, flight: Flight) -> None:
+        """In a thread of the executor: fetch, then publish."""
+        snapshot, error = None, None
+        try:
+            body = self._fetch(tenant)
+            previous = known.snapshot
+            compress = flight.began - known.gzip_wanted < GZIP_WANTED_SECONDS
+            changed_at = previous.changed_at if previous and previous.body == body else time.time()
+            snapshot = Snapshot(body, flight.began, changed_at, compress)
+        except Timeout as failure:
+            log.warning("status of %s: %s", tenant, failure.message)
+            error = Unavailable("the scheduler does not answer", retry_after=5)
+        except RestError as failure:
+            error = failure
+        except Exception:
+            log.exception("status of %s", tenant)
+            error = ServerError("the status of this tenant cannot be made out")
+        with self._lock:
+            known.flight = None
+            known.error = error
+            if snapshot is not None:
+                known.snapshot = snapshot
+            elif isinstance(error, NotFound):
+                known.snapshot = None
+            if known.snapshot is None:
+                del self._tenants[tenant]
+                self._unknown[tenant] = known
+        flight.landed.set_result(None)
+
+
+def _wait(landed: Future[None], seconds: float | None) -> None:
+    with contextlib.suppress(FutureTimeout):
+        landed.result(seconds)
+
+
+def respond(
+    snapshot: Snapshot, accept_encoding: str, if_none_match: str | None, if_modified_since: str | None
+) -> Answer:
+    """The answer to a GET with these header fields. To it belongs an Age field of its time."""
+    if if_none_match is not None or if_modified_since is not None:
+        etag = snapshot.not_modified(if_none_match, if_modified_since)
+        if etag is not None:
+            return snapshot.unchanged[etag]
+    if snapshot.packed is not None and accepts_gzip(accept_encoding):
+        return snapshot.packed
+    return snapshot.plain
+
+
+def _length(body: bytes) -> tuple[str, str]:
+    return ("Content-Length", str(len(body)))
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding field allows gzip: named, or by `*`, and not with a weight of zero."""
+    if accept_encoding == "gzip":
+        return True
+    if "gzip" not in accept_encoding and "*" not in accept_encoding:
+        return False
+    weights = {}
+    for part in accept_encoding.lower().split(","):
+        name, _, parameters = part.partition(";")
+        weight = parameters.strip().removeprefix("q=")
+        try:
+            weights[name.strip()] = float(weight) if weight else 1.0
+        except ValueError:
+            weights[name.strip()] = 0.0
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`application`, for uWSGI, mod_wsgi and granian.
+
+`$ZUUL_CONF` names the zuul.conf (else upstream's places), `$ZUUL_REST_PASTE` another Paste file.
+"""
+
+import os
+
+from zuul.web.application import load
+
+application = load(None, os.environ.get("ZUUL_REST_PASTE"))
