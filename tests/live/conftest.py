@@ -38,9 +38,7 @@ def tls(tmp_path_factory) -> SimpleNamespace:
     )
     openssl("x509", "-req", "-in", "end.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
             "-out", "end.pem", "-days", "2")  # fmt: skip
-    return SimpleNamespace(
-        key=str(folder / "end.key"), cert=str(folder / "end.pem"), ca=str(folder / "ca.pem")
-    )
+    return SimpleNamespace(key=str(folder / "end.key"), cert=str(folder / "end.pem"), ca=str(folder / "ca.pem"))
 
 
 @pytest.fixture(params=["gear", "gear-tls", "gearmand", "gearmand-tls"])

@@ -89,8 +89,7 @@ def fail(arguments):
 def test_a_reply_comes_back_as_the_bytes_that_were_sent(gearman, transport, workers):
     workers(gearman, {"zuul:echo": json.dumps})
     assert (
-        transport.call("zuul:echo", {"tenant": "größer"}, timeout=10, retry=True)
-        == b'{"tenant": "gr\\u00f6\\u00dfer"}'
+        transport.call("zuul:echo", {"tenant": "größer"}, timeout=10, retry=True) == b'{"tenant": "gr\\u00f6\\u00dfer"}'
     )
 
 
@@ -121,9 +120,7 @@ def test_two_hundred_calls_in_flight_at_once_each_get_their_own_reply(gearman, t
     workers(gearman, {"zuul:number": number}, threads=200)
     # gear's worker takes jobs one by one over its connection, so 200 threads wait for 200 jobs
     with ThreadPoolExecutor(200) as pool:
-        replies = pool.map(
-            lambda n: transport.call("zuul:number", {"n": n}, timeout=30, retry=True), range(200)
-        )
+        replies = pool.map(lambda n: transport.call("zuul:number", {"n": n}, timeout=30, retry=True), range(200))
         assert list(replies) == [str(n).encode() for n in range(200)]
 
 
