@@ -98,9 +98,7 @@ class Gearmand:
             wait_until(lambda: listening(self.port), what="haproxy's port")
 
     def _run(self, *command: str) -> None:
-        self._processes.append(
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
+        self._processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
     def stop(self) -> None:
         while self._processes:

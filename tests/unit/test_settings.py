@@ -239,10 +239,7 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(refusal, section, option,
 
 def test_an_unknown_option_is_refused_with_the_nearest(refusal):
     assert refusal("[rest]\nthread=1\n") == "[rest] thread is not an option: did you mean threads."
-    assert (
-        refusal("[web]\nlisten_adress=::\n")
-        == "[web] listen_adress is not an option: did you mean listen_address."
-    )
+    assert refusal("[web]\nlisten_adress=::\n") == "[web] listen_adress is not an option: did you mean listen_address."
 
 
 def test_an_unknown_option_that_is_like_no_other_is_refused_with_all(refusal):
@@ -251,9 +248,7 @@ def test_an_unknown_option_that_is_like_no_other_is_refused_with_all(refusal):
 
 
 def test_options_and_sections_of_other_services_pass(conf):
-    text = (
-        "[scheduler]\nx=%\n[rests]\ny=1\n[gearman]\nserver=g\nz=%\n[statsd]\nserver=s\n[connections]\na=b\n"
-    )
+    text = "[scheduler]\nx=%\n[rests]\ny=1\n[gearman]\nserver=g\nz=%\n[statsd]\nserver=s\n[connections]\na=b\n"
     assert conf(text).gearman == Gearman((("g", 4730),))
 
 
@@ -316,9 +311,7 @@ def test_without_hosts_there_is_no_gearman_and_no_zookeeper(conf, text):
     assert (conf(text).gearman, conf(text).zookeeper) == (None, None)
 
 
-@pytest.mark.parametrize(
-    "hosts", ["a,,b", "a,", "a:0", "a:65536", "a:", "a:b", "[::1", "[a]:1", "a b", ":1", "u@h"]
-)
+@pytest.mark.parametrize("hosts", ["a,,b", "a,", "a:0", "a:65536", "a:", "a:b", "[::1", "[a]:1", "a b", ":1", "u@h"])
 @pytest.mark.parametrize(("section", "option"), [("gearman", "server"), ("zookeeper", "hosts")])
 def test_hosts_that_are_none_are_refused(refusal, section, option, hosts):
     assert refusal(f"[{section}]\n{option}={hosts}\n").startswith(f"[{section}] {option} must be a list")
@@ -380,9 +373,7 @@ def test_an_auth_section_is_read_with_upstreams_defaults(conf):
 
 
 def test_an_auth_section_is_read_in_full(conf):
-    (ops,) = conf(
-        HS256 + "realm=example.com\ndefault=True\nuid_claim=email\nskew=5\nmax_validity_time=60\n"
-    ).auth
+    (ops,) = conf(HS256 + "realm=example.com\ndefault=True\nuid_claim=email\nskew=5\nmax_validity_time=60\n").auth
     assert (ops.realm, ops.default, ops.uid_claim) == ("example.com", True, "email")
 
 
@@ -421,9 +412,7 @@ def test_two_sections_of_one_name_are_refused(refusal):
 
 
 def test_connections_keep_their_order_and_options(conf):
-    read = conf(
-        "[connection b]\ndriver=git\nbaseurl=x\n[connection a]\ndriver=sql\ndburi=sqlite://\n"
-    ).connections
+    read = conf("[connection b]\ndriver=git\nbaseurl=x\n[connection a]\ndriver=sql\ndburi=sqlite://\n").connections
     assert [(connection.name, connection.driver) for connection in read] == [("b", "git"), ("a", "sql")]
     assert dict(read[0].options) == {"driver": "git", "baseurl": "x"}
 

@@ -22,6 +22,7 @@ from zuul.web.controllers import api
 from zuul.web.controllers.root import pecan_application
 from zuul.web.filters import CorsFilter, GuardFilter, RequestFilter, SnapshotFilter, WsgiApplication
 from zuul.web.settings import Gearman, Settings, read
+from zuul.web.sharing import SharedSnapshots
 from zuul.web.site import Site
 from zuul.web.snapshots import Snapshots
 
@@ -39,14 +40,24 @@ class Services:
     snapshots: Snapshots
 
     @classmethod
-    def build(cls, settings: Settings, transport: Transport | None = None) -> Services:
-        """Wire everything up; with another transport than the settings' for tests."""
+    def build(
+        cls, settings: Settings, transport: Transport | None = None, *, share_snapshots: bool = False
+    ) -> Services:
+        """Wire everything up.
+
+        :param transport: another than the settings', for tests.
+        :param share_snapshots: with the other processes of this host that serve the same zuul.conf.
+        """
         scheduler = Scheduler(
             transport or _transport(settings.gearman),
             timeout_seconds=settings.rest.rpc_timeout,
             cache_bytes=settings.rest.cache_bytes,
         )
-        snapshots = Snapshots(scheduler.status_get, stale_seconds=settings.rest.status_stale)
+        snapshots = Snapshots(
+            scheduler.status_get,
+            stale_seconds=settings.rest.status_stale,
+            shared=SharedSnapshots(f"{settings.path} {settings.gearman}") if share_snapshots else None,
+        )
         return cls(settings, scheduler, snapshots)
 
     def close(self) -> None:
@@ -66,8 +77,10 @@ _services: dict[str, Services] = {}
 _services_lock = threading.Lock()
 
 
-def services(zuul_conf: str | None) -> Services:
+def services(zuul_conf: str | None, *, share_snapshots: bool = False) -> Services:
     """The services of this process for a zuul.conf; None: `$ZUUL_CONF`, then upstream's places.
+
+    Made with the first call, which also decides about sharing.
 
     :raises ConfigError: the file is wrong.
     """
@@ -75,16 +88,23 @@ def services(zuul_conf: str | None) -> Services:
     with _services_lock:
         found = _services.get(path or "")
         if found is None:
-            found = _services[path or ""] = Services.build(read(path))
+            found = _services[path or ""] = Services.build(read(path), share_snapshots=share_snapshots)
         return found
+
+
+def provide(zuul_conf: str, found: Services) -> None:
+    """Have `load` use these services for a zuul.conf, in place of those that its settings ask for."""
+    with _services_lock:
+        _services[zuul_conf] = found
 
 
 def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplication:
     """The whole application as Paste's file composes it; None: the packaged one."""
-    return loadapp(
+    application: WsgiApplication = loadapp(
         f"config:{os.path.abspath(paste_file or DEFAULT_PASTE_FILE)}",
         global_conf={"zuul_conf": zuul_conf or ""},
     )
+    return application
 
 
 # -- named in zuul-rest-paste.ini

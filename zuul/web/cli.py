@@ -99,7 +99,7 @@ def _configure_logging(settings: Settings, debug: bool) -> None:
     path = os.path.expanduser(path)
     try:
         if path.endswith((".yaml", ".yml", ".json")):
-            import yaml
+            import yaml  # type: ignore[import-untyped, unused-ignore]
 
             with open(path, encoding="utf-8") as file:
                 logging.config.dictConfig(yaml.safe_load(file))

@@ -29,7 +29,7 @@ from wsme.exc import ClientSideError
 
 from zuul.web.backends.replies import Reply
 from zuul.web.errors import BadRequest, MethodNotAllowed, NotFound, RestError
-from zuul.web.snapshots import accepts_gzip
+from zuul.web.snapshots import accepts_gzip, entity_tags
 
 JSON = "application/json"
 COMPRESS_FROM_BYTES = 1024
@@ -63,6 +63,8 @@ def expose(
             value = method(self, *given, **named)
             if not isinstance(value, Reply):
                 value = Reply(wsme.rest.json.encode_result(value, definition.return_type).encode())
+            if value.fresh_until is not None:
+                request.environ["zuul.fresh_until"] = value.fresh_until
             return _response(request, value, content_type, getattr(self, "cache_control", "no-cache"))
 
         pecan.expose(generic=False)(answer)
@@ -81,15 +83,20 @@ def _answer_signature(self: Any, request: Any, response: Any, *from_path: str) -
 def _arguments(
     definition: Any, path_names: list[str], from_path: tuple[str, ...], request: webob.Request
 ) -> tuple[list[Any], dict[str, Any]]:
+    several = {argument.name for argument in definition.arguments if wsme.types.isarray(argument.datatype)}
     for name in request.GET:
-        if name in path_names:  # WSME would let the query override the path
+        # WSME would let the query override the path, and take a parameter __body__ for a body.
+        if name in path_names or name == "__body__":
             raise BadRequest(f"unknown query parameter: {name}")
+        if name not in several and len(request.GET.getall(name)) > 1:
+            raise BadRequest(f"query parameter given more than once: {name}")
     try:
-        return wsme.rest.args.get_args(definition, from_path, {}, request.GET, None, b"", None)
+        given, named = wsme.rest.args.get_args(definition, from_path, {}, request.GET, None, b"", None)
     except wsme.exc.UnknownArgument as error:
         raise BadRequest(f"unknown query parameter: {error.argname}") from error
     except ClientSideError as error:
         raise BadRequest(error.faultstring) from error
+    return given, named
 
 
 def _response(request: webob.Request, reply: Reply, content_type: str, cache_control: str) -> webob.Response:
@@ -101,10 +108,9 @@ def _response(request: webob.Request, reply: Reply, content_type: str, cache_con
         ("Cache-Control", cache_control),
     ]
     if_none_match = request.headers.get("If-None-Match")
-    if if_none_match is not None:
-        for tag in (part.strip().removeprefix("W/") for part in if_none_match.split(",")):
-            if tag in (f'"{reply.etag}"', f'"{reply.etag}-gzip"', "*"):
-                return _plain(304, headers[1:], b"")
+    held = entity_tags(if_none_match) if if_none_match is not None else set()
+    if held & {f'"{reply.etag}"', f'"{reply.etag}-gzip"', "*"}:
+        return _plain(304, headers[1:], b"")
     if compress:
         return _plain(200, [*headers, ("Content-Encoding", "gzip")], reply.gzipped)
     return _plain(200, headers, reply.body)
@@ -131,7 +137,7 @@ class Url:
         self._endings = endings or {}
         self._methods = {name.upper(): method for name, method in methods.items()}
 
-    @pecan.expose()
+    @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
     def _route(self, rest: list[str], request: webob.Request) -> tuple[Controller, list[str]]:
         if len(rest) > 1 and rest[-1] in self._endings:
             return self._endings[rest[-1]]._route(rest[:-1], request)  # type: ignore[no-any-return]
@@ -158,7 +164,7 @@ class UrlMap:
         self._index = index
         self._other = other
 
-    @pecan.expose()
+    @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
     def _route(self, rest: list[str], request: webob.Request) -> Any:
         if not any(rest):
             if self._index is not None:
@@ -176,7 +182,7 @@ class UrlOf:
     def __init__(self, make: Callable[[str], Any]) -> None:
         self._make = make
 
-    @pecan.expose()
+    @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
     def _route(self, rest: list[str], request: webob.Request) -> Any:
         if not rest or not rest[0]:
             raise not_here(request)

@@ -2,9 +2,9 @@
 """The WSGI filters around the applications, outermost first as etc/zuul-rest-paste.ini has them.
 
     RequestFilter     request id, access log, and the last catch of every error
+    SnapshotFilter    plain requests for a status end here, with bytes that are ready
     CorsFilter        other origins may read
     GuardFilter       what no application should have to look at is refused
-    SnapshotFilter    status requests end here, with bytes that are ready
 
 Each keeps what it wraps in `inner`, so the all-in-one server can tell whether anybody else's filter
 stands before the snapshots (see application.snapshots_in_front).
@@ -64,10 +64,15 @@ def error_headers(error: errors.RestError, body: bytes) -> list[tuple[str, str]]
     ]
 
 
-def refuse(error: errors.RestError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")
+
+
+def refuse(
+    error: errors.RestError, environ: Environ, start_response: StartResponse, *more_headers: tuple[str, str]
+) -> Iterable[bytes]:
     """The answer to a request that ended in one of our errors."""
     body = errors.body(error)
-    start_response(f"{error.status} {error.title}", error_headers(error, body))
+    start_response(f"{error.status} {error.title}", [*error_headers(error, body), *more_headers])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
@@ -112,7 +117,7 @@ class CorsFilter:
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
-                headers = [*headers, ("Access-Control-Allow-Origin", "*")]
+                headers = [*headers, ANY_ORIGIN]
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         return self.inner(environ, start)
@@ -132,21 +137,22 @@ class GuardFilter:
         return self.inner(environ, start_response)
 
     def _objection(self, environ: Environ) -> errors.RestError | None:
-        path = environ.get("PATH_INFO", "")
-        query = environ.get("QUERY_STRING", "")
+        path, query = environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")
         if len(path) + len(query) > MAX_URL_BYTES:
             return errors.UriTooLong(f"a URL may have {MAX_URL_BYTES} bytes")
         if sum(len(value) for name, value in environ.items() if name.startswith("HTTP_")) > MAX_HEADER_BYTES:
             return errors.HeadersTooLarge(f"the header fields of a request may have {MAX_HEADER_BYTES} bytes")
         if path and not path.startswith("/"):
             return errors.BadRequest("the path must start with a slash")
-        for what, text in (("path", path.encode("latin-1")), ("query", unquote_to_bytes(query.replace("+", " ")))):
-            if b"\0" in text:
-                return errors.BadRequest(f"the {what} has a NUL byte")
+        for what, text in (("path", path), ("query", query)):
             try:
-                text.decode()
-            except UnicodeDecodeError:
+                # WSGI hands over bytes as latin-1; only the path's %-escapes have been undone.
+                sent = text.encode("latin-1")
+                decoded = (unquote_to_bytes(sent) if what == "query" else sent).decode()
+            except UnicodeError:
                 return errors.BadRequest(f"the {what} is not valid UTF-8")
+            if "\0" in decoded:
+                return errors.BadRequest(f"the {what} has a NUL byte")
         length = environ.get("CONTENT_LENGTH") or "0"
         if not length.isascii() or not length.isdigit():
             return errors.BadRequest("Content-Length is not a number")
@@ -157,9 +163,9 @@ class GuardFilter:
 
 def status_tenant(path: str) -> str | None:
     """The tenant of a path `/api/tenant/{tenant}/status`, in the characters that WSGI has (latin-1)."""
-    if path.startswith("/api/tenant/") and path.endswith("/status"):
+    if path.startswith("/api/tenant/") and path.endswith("/status") and len(path) <= MAX_URL_BYTES:
         tenant = path[12:-7]
-        if tenant and "/" not in tenant:
+        if tenant and "/" not in tenant and "\0" not in tenant:
             return tenant
     return None
 
@@ -173,14 +179,19 @@ class SnapshotFilter:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
-        tenant = status_tenant(environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"])
+        tenant = status_tenant(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
         if tenant is None or environ.get("QUERY_STRING") or method not in ("GET", "HEAD"):
             return self.inner(environ, start_response)
+        if not tenant.isascii():
+            try:
+                tenant = tenant.encode("latin-1").decode()
+            except UnicodeError:
+                return self.inner(environ, start_response)  # the guard refuses it
         encodings = environ.get("HTTP_ACCEPT_ENCODING", "")
         try:
-            snapshot = self.snapshots.get(tenant.encode("latin-1").decode(), accepts_gzip(encodings))
+            snapshot = self.snapshots.get(tenant, accepts_gzip(encodings))
         except errors.RestError as error:
-            return refuse(error, environ, start_response)
+            return refuse(error, environ, start_response, ANY_ORIGIN)
         answer = respond(snapshot, encodings, environ.get("HTTP_IF_NONE_MATCH"), environ.get("HTTP_IF_MODIFIED_SINCE"))
         start_response(answer.status, [*answer.headers, ("Age", str(self.snapshots.age_seconds(snapshot)))])
         return [answer.body] if method == "GET" else []

@@ -23,11 +23,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from datetime import timezone
 from email.utils import formatdate, parsedate_to_datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import cachetools
 
@@ -65,9 +66,17 @@ class Answer:
 
 
 class Snapshot:
-    """One status document. `fetched` is the monotonic time at which it was asked for."""
+    """One status document.
 
-    def __init__(self, body: bytes, fetched: float, changed_at: float, compress: bool) -> None:
+    :param fetched: the monotonic time at which it was asked for.
+    :param changed_at: when it was first seen like this, in epoch seconds.
+    :param packed: its compressed form, if there is one already.
+    :param compress: whether to make one.
+    """
+
+    def __init__(
+        self, body: bytes, fetched: float, changed_at: float, packed: bytes | None = None, *, compress: bool
+    ) -> None:
         self.body = body
         self.fetched = fetched
         self.changed_at = changed_at
@@ -83,8 +92,9 @@ class Snapshot:
         content = [("Content-Type", "application/json; charset=utf-8"), *shared]
         self.plain = Answer("200 OK", [*content, ("ETag", self.etag), _length(body)], body)
         self.packed: Answer | None = None
-        if compress:
+        if compress and packed is None:
             packed = gzip.compress(body, 6, mtime=0)
+        if packed is not None:
             packed_headers = [*content, ("ETag", self.gzip_etag), ("Content-Encoding", "gzip"), _length(packed)]
             self.packed = Answer("200 OK", packed_headers, packed)
         self.unchanged = {
@@ -105,7 +115,7 @@ class Snapshot:
     def not_modified(self, if_none_match: str | None, if_modified_since: str | None) -> str | None:
         """The entity tag of the copy that the client holds, if it is this one in either encoding."""
         if if_none_match is not None:
-            tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+            tags = entity_tags(if_none_match)
             for etag in (self.gzip_etag, self.etag):
                 if etag in tags:
                     return etag
@@ -114,11 +124,20 @@ class Snapshot:
             if if_modified_since == self.last_modified:
                 return self.etag
             try:
-                since = parsedate_to_datetime(if_modified_since).timestamp()
+                since = parsedate_to_datetime(if_modified_since)
+                if since.tzinfo is None:  # asctime's form, which is in GMT too
+                    since = since.replace(tzinfo=timezone.utc)
+                return self.etag if int(self.changed_at) <= since.timestamp() else None
             except (ValueError, TypeError, OverflowError):
                 return None
-            return self.etag if int(self.changed_at) <= since else None
         return None
+
+
+class Shared(Protocol):
+    """See sharing.py."""
+
+    def get(self, tenant: str, make: Callable[[], Snapshot], compress: bool) -> Snapshot:
+        """A snapshot that somebody else has just made, else the one of `make`."""
 
 
 class Flight:
@@ -127,6 +146,10 @@ class Flight:
     def __init__(self, began: float) -> None:
         self.began = began
         self.landed: Future[None] = Future()
+
+    def land(self) -> None:
+        with contextlib.suppress(InvalidStateError):  # it has been called off by `Snapshots.close`
+            self.landed.set_result(None)
 
 
 class _Tenant:
@@ -139,6 +162,10 @@ class _Tenant:
         self.error: RestError | None = None
         self.gzip_wanted = float("-inf")
 
+    def why_nothing(self) -> RestError:
+        """The error of the last flight, without the frames of all to whom it has been raised already."""
+        return (self.error or Unavailable("the status of this tenant cannot be had")).with_traceback(None)
+
 
 class Snapshots:
     """The newest snapshot of each tenant. One lock guards all of it and is held for moments only.
@@ -146,6 +173,7 @@ class Snapshots:
     :param fetch: tenant -> status document; raises our errors. Called in threads of this object.
     :param stale_seconds: how old a snapshot may be served when there is no newer one to be had.
     :param flights: how many fetches may be under way, each for another tenant.
+    :param shared: where the processes of one host share what they fetch.
     """
 
     def __init__(
@@ -154,11 +182,14 @@ class Snapshots:
         *,
         stale_seconds: float,
         flights: int = 64,
+        shared: Shared | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
         self._stale_seconds = stale_seconds
+        self._shared = shared
         self._clock = clock
+        self._closed = False
         self._lock = threading.Lock()
         self._tenants: dict[str, _Tenant] = {}
         self._unknown: cachetools.TTLCache[str, _Tenant] = cachetools.TTLCache(
@@ -183,7 +214,7 @@ class Snapshots:
             age = now - snapshot.fetched if snapshot else float("inf")
             if snapshot and age <= FRESH_SECONDS:
                 return snapshot
-            if known.flight is None and now - known.last_began >= FRESH_SECONDS:
+            if known.flight is None and now - known.last_began >= FRESH_SECONDS and not self._closed:
                 self._take_off(tenant, known, now)
             flight = known.flight
             if snapshot and age <= self._stale_seconds:
@@ -191,7 +222,7 @@ class Snapshots:
                 if age <= REFRESH_BEHIND_SECONDS or waiting_is_over:
                     return snapshot
             if flight is None:
-                raise known.error or Unavailable("the status of this tenant cannot be had")
+                raise known.why_nothing()
             return flight
 
     def _take_off(self, tenant: str, known: _Tenant, now: float) -> None:
@@ -212,11 +243,11 @@ class Snapshots:
         with self._lock:
             known = self._tenants.get(tenant) or self._unknown.get(tenant)
             if known is None:
-                raise Unavailable("the status of this tenant cannot be had")
+                known = _Tenant()
             snapshot = known.snapshot
             if snapshot and self._clock() - snapshot.fetched <= self._stale_seconds:
                 return snapshot
-            raise known.error or Unavailable("the status of this tenant cannot be had")
+            raise known.why_nothing()
 
     def patience(self, tenant: str, flight: Flight) -> float | None:
         """How many seconds to wait for the flight: a moment where an old snapshot would do, else till it lands."""
@@ -240,17 +271,33 @@ class Snapshots:
         return int(self._clock() - snapshot.fetched)
 
     def close(self) -> None:
+        """Whoever waits for a flight waits no longer, and no other begins."""
+        with self._lock:
+            self._closed = True
+            flights = [known.flight for known in self._tenants.values() if known.flight]
         self._executor.shutdown(wait=False, cancel_futures=True)
+        for flight in flights:
+            flight.land()
 
     def _fly(self, tenant: str, known: _Tenant, flight: Flight) -> None:
         """In a thread of the executor: fetch, then publish."""
-        snapshot, error = None, None
-        try:
+        snapshot: Snapshot | None = None
+        error: RestError | None = None
+        compress = flight.began - known.gzip_wanted < GZIP_WANTED_SECONDS
+
+        def make() -> Snapshot:
             body = self._fetch(tenant)
             previous = known.snapshot
-            compress = flight.began - known.gzip_wanted < GZIP_WANTED_SECONDS
-            changed_at = previous.changed_at if previous and previous.body == body else time.time()
-            snapshot = Snapshot(body, flight.began, changed_at, compress)
+            if previous is None:
+                changed_at = time.time()
+            elif previous.body == body:
+                changed_at = previous.changed_at
+            else:  # Last-Modified has whole seconds, and two bodies must not share one
+                changed_at = max(time.time(), int(previous.changed_at) + 1)
+            return Snapshot(body, flight.began, changed_at, compress=compress)
+
+        try:
+            snapshot = self._shared.get(tenant, make, compress) if self._shared else make()
         except Timeout as failure:
             log.warning("status of %s: %s", tenant, failure.message)
             error = Unavailable("the scheduler does not answer", retry_after=5)
@@ -269,7 +316,7 @@ class Snapshots:
             if known.snapshot is None:
                 del self._tenants[tenant]
                 self._unknown[tenant] = known
-        flight.landed.set_result(None)
+        flight.land()
 
 
 def _wait(landed: Future[None], seconds: float | None) -> None:
@@ -294,14 +341,20 @@ def _length(body: bytes) -> tuple[str, str]:
     return ("Content-Length", str(len(body)))
 
 
+def entity_tags(if_none_match: str) -> set[str]:
+    """The tags of an If-None-Match field, compared weakly as RFC 9110 wants it there."""
+    return {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+
+
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an Accept-Encoding field allows gzip: named, or by `*`, and not with a weight of zero."""
     if accept_encoding == "gzip":
         return True
+    accept_encoding = accept_encoding.lower()
     if "gzip" not in accept_encoding and "*" not in accept_encoding:
         return False
     weights = {}
-    for part in accept_encoding.lower().split(","):
+    for part in accept_encoding.split(","):
         name, _, parameters = part.partition(";")
         weight = parameters.strip().removeprefix("q=")
         try:

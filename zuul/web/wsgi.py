@@ -6,6 +6,8 @@
 
 import os
 
-from zuul.web.application import load
+from zuul.web.application import load, services
 
+# One process of several, as these servers have it.
+services(None, share_snapshots=True)
 application = load(None, os.environ.get("ZUUL_REST_PASTE"))

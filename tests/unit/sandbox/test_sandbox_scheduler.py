@@ -123,7 +123,7 @@ def test_jobs_show_what_their_stage_allows(call):
         if job["uuid"] is None and job["result"] is None:
             assert (job["url"], job["worker"], job["start_time"], job["canceled"]) == (None, None, None, None)
         elif job["uuid"] is None:
-            assert (job["result"], job["worker"]) == ("SKIPPED", {"name": None, "hostname": None})
+            assert (job["result"], job["worker"]) == ("SKIPPED", {"name": "Unknown", "hostname": None})
         elif job["result"]:
             assert job["report_url"].startswith("https://logs.example.com/")
             assert (job["remaining_time"], len(job["node_name"])) == (0, 10)

@@ -25,10 +25,14 @@ FRESH_SECONDS = 1.0
 
 
 class Reply:
-    """Bytes for the client, with the validator and the compressed form that belong to them."""
+    """Bytes for the client, with the validator and the compressed form that belong to them.
 
-    def __init__(self, body: bytes) -> None:
+    :param fresh_until: for how long they may be sent again without asking, in monotonic seconds; None: not at all.
+    """
+
+    def __init__(self, body: bytes, fresh_until: float | None = None) -> None:
         self.body = body
+        self.fresh_until = fresh_until
 
     @cached_property
     def etag(self) -> str:
@@ -52,9 +56,7 @@ class Replies:
         self._flights: dict[Hashable, tuple[int, Future[Reply]]] = {}
         self._numbers = itertools.count()
 
-    def get(
-        self, key: Hashable, fetch: Callable[[], bytes], *, fresh_seconds: float = FRESH_SECONDS
-    ) -> Reply:
+    def get(self, key: Hashable, fetch: Callable[[], bytes], *, fresh_seconds: float = FRESH_SECONDS) -> Reply:
         """The reply to `fetch`, perhaps one that somebody else got less than `fresh_seconds` ago.
 
         With 0 seconds the fetch has certainly begun after this call: whoever comes while one is under
@@ -74,7 +76,7 @@ class Replies:
             return self.get((key, "after", number), fetch)
         began = self._clock()
         try:
-            reply = Reply(fetch())
+            reply = Reply(fetch(), began + fresh_seconds if fresh_seconds > 0 else None)
         except BaseException as error:
             self._land(key)
             mine.set_exception(error)

@@ -84,7 +84,7 @@ class Scheduler:
         reply = self._call("status_get", {"tenant": tenant})
         if not (reply.startswith(b"{") and reply.endswith(b"}")):
             raise BadReply("the scheduler's status is no JSON object")
-        if len(reply) < 1000 and self._parsed("status_get", reply).get("code") == 404:
+        if len(reply) < 1000 and _decoded("status_get", reply).get("code") == 404:
             raise NotFound(f"Tenant {tenant} does not exist.")
         return reply
 
@@ -128,7 +128,8 @@ class Scheduler:
 
     def allowed_labels_get(self, tenant: str) -> tuple[list[str], list[str]]:
         """Regular expressions of allowed and of disallowed labels. :raises NotFound: no such tenant."""
-        labels = json.loads(self._read("allowed_labels_get", tenant=tenant).body)
+        reply = self._read("allowed_labels_get", tenant=tenant)
+        labels = _decoded("allowed_labels_get", reply.body, list, dict)
         if isinstance(labels, list):  # before 3.16
             return labels, []
         return labels["allowed_labels"], labels["disallowed_labels"]
@@ -139,18 +140,16 @@ class Scheduler:
         :raises NotFound: no such tenant or project, or no such key of it.
         """
         nothing = f"Project {project} does not exist."
-        return self._shared(
-            "key_get", nothing, {"tenant": tenant, "project": project, "key": key}, check=_text
-        )
+        return self._shared("key_get", nothing, {"tenant": tenant, "project": project, "key": key}, check=_text)
 
     def get_running_jobs(self) -> list[JsonObject]:
         """The items of all tenants, as in a status."""
-        return list(json.loads(self._read("get_running_jobs").body))
+        return list(_decoded("get_running_jobs", self._read("get_running_jobs").body, list))
 
     def get_job_log_stream_address(self, uuid: str) -> tuple[str, int] | None:
         """Host and port of the executor that runs the build; None if no build of that uuid has one."""
         reply = self._shared("get_job_log_stream_address", None, {"uuid": uuid}, fresh_seconds=0)
-        address = json.loads(reply.body)
+        address = _decoded("get_job_log_stream_address", reply.body, dict)
         return (address["server"], address["port"]) if address.get("server") else None
 
     def tenant_sql_connection(self, tenant: str) -> str | None:
@@ -161,23 +160,25 @@ class Scheduler:
 
     def autohold_list(self) -> list[JsonObject]:
         """The hold requests of all tenants, in the scheduler's own keys."""
-        return list(json.loads(self._shared("autohold_list", None, {}, fresh_seconds=0).body))
+        reply = self._shared("autohold_list", None, {}, fresh_seconds=0)
+        return list(_decoded("autohold_list", reply.body, list))
 
     def autohold_info(self, request_id: str) -> JsonObject:
         """One hold request. :raises NotFound: there is none of that id."""
         nothing = f"Hold request {request_id} does not exist."
         reply = self._shared("autohold_info", nothing, {"request_id": request_id}, fresh_seconds=0)
-        return dict(json.loads(reply.body))
+        return dict(_decoded("autohold_info", reply.body, dict))
 
     # -- authorization
 
     def authorize_user(self, tenant: str, claims: JsonObject) -> bool:
         """Whether the tenant's admin rules let a user with these claims in."""
-        return self._ask("authorize_user", tenant=tenant, claims=claims) is True
+        reply = self._call("authorize_user", {"tenant": tenant, "claims": claims})
+        return _decoded("authorize_user", reply) is True
 
     def get_admin_tenants(self, claims: JsonObject) -> list[str]:
         """The tenants whose admin rules let a user with these claims in."""
-        return list(self._ask("get_admin_tenants", claims=claims))
+        return list(_decoded("get_admin_tenants", self._call("get_admin_tenants", {"claims": claims}), list))
 
     # -- writes: each is sent once, and raises `Refused` with the scheduler's words
 
@@ -215,9 +216,7 @@ class Scheduler:
 
     def enqueue(self, tenant: str, pipeline: str, project: str, trigger: str | None, change: str) -> None:
         """Put a change (`N,P`) into a pipeline."""
-        self._write(
-            "enqueue", tenant=tenant, pipeline=pipeline, project=project, trigger=trigger, change=change
-        )
+        self._write("enqueue", tenant=tenant, pipeline=pipeline, project=project, trigger=trigger, change=change)
 
     def enqueue_ref(
         self,
@@ -249,9 +248,7 @@ class Scheduler:
 
     def _call(self, function: str, arguments: JsonObject, *, retry: bool = True) -> bytes:
         try:
-            return self.transport.call(
-                f"zuul:{function}", arguments, timeout=self._timeout_seconds, retry=retry
-            )
+            return self.transport.call(f"zuul:{function}", arguments, timeout=self._timeout_seconds, retry=retry)
         except Refused as refusal:
             raise _without_traceback(function, refusal) from refusal
 
@@ -264,35 +261,36 @@ class Scheduler:
         empty: str | None,
         arguments: JsonObject,
         *,
-        check: Callable[[str, bytes], None] | None = None,
+        check: Callable[[str, bytes], object] | None = None,
         fresh_seconds: float = FRESH_SECONDS,
     ) -> Reply:
         """A read that all who ask it at the same time share. `empty`: what an empty reply means, if a 404."""
 
         def fetch() -> bytes:
             reply = self._call(function, arguments)
-            if reply == b"null":
+            if reply == b"null" and "tenant" in arguments:
                 raise NotFound(f"Tenant {arguments.get('tenant')} does not exist.")
             if empty is not None and reply in (b"", b"[]", b"{}"):
                 raise NotFound(empty)
-            (check or self._parsed)(function, reply)
+            (check or _decoded)(function, reply)
             return reply
 
         key = (function, *sorted(arguments.items()))
         return self._replies.get(key, fetch, fresh_seconds=fresh_seconds)
 
-    def _ask(self, function: str, **arguments: Any) -> Any:
-        return self._parsed(function, self._call(function, arguments))
-
     def _write(self, function: str, **arguments: Any) -> None:
         self._call(function, arguments, retry=False)
 
-    @staticmethod
-    def _parsed(function: str, reply: bytes) -> Any:
-        try:
-            return json.loads(reply)
-        except ValueError as error:
-            raise BadReply(f"the scheduler's answer to {function} is no JSON") from error
+
+def _decoded(function: str, reply: bytes, *types: type) -> Any:
+    """What the JSON says. :raises BadReply: it is no JSON, or none of these types."""
+    try:
+        value = json.loads(reply)
+    except ValueError as error:
+        raise BadReply(f"the scheduler's answer to {function} is no JSON") from error
+    if types and not isinstance(value, types):
+        raise BadReply(f"the scheduler's answer to {function} is not of the shape that it should have")
+    return value
 
 
 def _text(function: str, reply: bytes) -> None:
@@ -306,13 +304,15 @@ def _without_traceback(function: str, refusal: Refused) -> Refused | BadReply:
     """What a WORK_EXCEPTION means: words of Zuul's for the client, or a crash of the scheduler's.
 
     An uncaught exception arrives as its traceback. Two of those are the client's doing: a short name
-    that several projects have, and a job graph that does not resolve for the branch asked for.
+    that several projects have, and a job graph that does not resolve for the branch asked for. Zuul
+    raises both as a plain Exception or a class of its own; a KeyError, say, is a crash in any function.
     """
     text = refusal.message.strip()
     if not text.startswith("Traceback "):
         return Refused(text)
     log.warning("the scheduler failed at %s: %s", function, text)
-    last_line = text.rsplit("\n", 1)[-1].partition(": ")[2] or "unknown error"
-    if function == "project_freeze_jobs" or "is ambiguous" in last_line:
-        return Refused(last_line)
+    raised, _, words = text.rsplit("\n", 1)[-1].partition(": ")
+    of_zuul = raised == "Exception" or raised.startswith("zuul.")
+    if of_zuul and words and (function == "project_freeze_jobs" or "is ambiguous" in words):
+        return Refused(words)
     return BadReply(f"the scheduler failed at {function}; its log has the reason")

@@ -7,6 +7,7 @@ A project's name has slashes and dots, so URLs are taken apart here and nowhere 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from wsme.types import text
 
@@ -16,6 +17,9 @@ from zuul.web.errors import NotFound
 from zuul.web.expose import expose
 from zuul.web.resources.jobs import FrozenJob
 from zuul.web.resources.projects import Project, ProjectDetail
+
+MOST_READINGS = 4
+"""How many ways to read one URL are tried. Each is a call to the scheduler, so a URL must not name hundreds."""
 
 
 class ProjectsController:
@@ -62,7 +66,8 @@ class FreezeJobsController:
     @expose([FrozenJob], str)
     def get(self, project_and_branch: str) -> Reply:
         """The jobs that would run for a change to the branch, with what each depends on."""
-        for project, branch in _projects_and_branches(project_and_branch):
+        not_found = NotFound("the URL of frozen jobs is project/{project}/branch/{branch}/freeze-jobs")
+        for project, branch in islice(_projects_and_branches(project_and_branch), MOST_READINGS):
             try:
                 return self._scheduler.project_freeze_jobs(self._tenant, self._pipeline, project, branch)
             except NotFound as error:
@@ -81,8 +86,8 @@ def _projects_and_branches(path: str) -> Iterator[tuple[str, str]]:
     """Every way to read `{project}/branch/{branch}/freeze-jobs`, longest project first as upstream reads it."""
     middle = path.removesuffix("/freeze-jobs")
     at = len(middle)
-    if middle == path or "/branch/" not in middle:
-        raise NotFound("the URL of frozen jobs is project/{project}/branch/{branch}/freeze-jobs")
+    if middle == path:
+        return
     while (at := middle.rfind("/branch/", 0, at + len("/branch/") - 1)) >= 0:
         project, branch = middle[:at], middle[at + len("/branch/") :]
         if project and branch:

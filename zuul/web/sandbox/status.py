@@ -148,7 +148,7 @@ class StatusView:
             "node_labels": list(job.labels) if ended else [],
             "node_name": build.nodes[0] if ended and build.nodes else None,
             "worker": {
-                "name": build.executor if started else None,
+                "name": build.executor if started else "Unknown",
                 "hostname": build.executor if started else None,
             },
         }

@@ -138,9 +138,7 @@ class GearmanTransport:
         if not call.done.wait(max(0.0, deadline - time.monotonic())):
             link.give_up(call)
             if not call.done.wait(VERDICT_SECONDS):
-                raise OutcomeUnknown(
-                    f"{function} was not answered in time, and gearman does not answer either"
-                )
+                raise OutcomeUnknown(f"{function} was not answered in time, and gearman does not answer either")
         return call.outcome()
 
 
@@ -176,9 +174,7 @@ class _Call:
     def verdict(self, running: bool) -> None:
         """End a call that was given up, from the server's answers to `cancel job` and GET_STATUS."""
         if self.cancelled and not running:
-            self.finish(
-                error=Timeout(f"the scheduler did not start {self.function} in time; it was taken back")
-            )
+            self.finish(error=Timeout(f"the scheduler did not start {self.function} in time; it was taken back"))
         else:
             self.finish(error=OutcomeUnknown(f"the scheduler did not finish {self.function} in time"))
 
@@ -247,24 +243,8 @@ class _Link(threading.Thread):
             self._wake_send.close()
 
     def _connect(self) -> socket.socket:
-        connection = socket.create_connection(self._address, CONNECT_SECONDS)
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 5)):
-                if hasattr(socket, option):
-                    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-            if self._tls:
-                key, certificate, authority = self._tls
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                context.check_hostname = False  # as upstream: the CA is Zuul's own
-                context.load_cert_chain(certificate, key)
-                context.load_verify_locations(authority)
-                connection = context.wrap_socket(connection, server_hostname=self._address[0])
-            connection.setblocking(False)
-        except BaseException:
-            connection.close()
-            raise
+        connection = _open(self._address, self._tls, CONNECT_SECONDS)
+        connection.setblocking(False)
         return connection
 
     def _talk(self, connection: socket.socket) -> None:
@@ -419,6 +399,49 @@ class _Link(threading.Thread):
             call.finish(error=BadReply(f"the scheduler failed at {call.function} without a word"))
         else:
             call.finish(error=Refused(rest.decode("utf-8", "replace")))
+
+
+def _open(address: tuple[str, int], tls: tuple[str, str, str] | None, timeout_seconds: float) -> socket.socket:
+    """A connection to a server, its handshake done; every step on it may take `timeout_seconds`."""
+    connection = socket.create_connection(address, timeout_seconds)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 5)):
+            if hasattr(socket, option):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        if tls:
+            key, certificate, authority = tls
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False  # as upstream: the CA is Zuul's own
+            context.load_cert_chain(certificate, key)
+            context.load_verify_locations(authority)
+            connection = context.wrap_socket(connection, server_hostname=address[0])
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def registered_functions(
+    host: str, port: int, tls: tuple[str, str, str] | None, timeout_seconds: float
+) -> dict[str, int]:
+    """How many workers offer each function of a server, from its admin command `status`.
+
+    :raises OSError: no connection, or no whole answer within `timeout_seconds`.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    answer = bytearray()
+    with _open((host, port), tls, timeout_seconds) as connection:
+        connection.sendall(b"status\n")
+        while answer != b".\n" and not answer.endswith(b"\n.\n"):
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            piece = connection.recv(RECEIVE_BYTES)
+            if not piece:
+                raise ConnectionResetError("the server closed the connection")
+            answer += piece
+    lines = [line.split("\t") for line in answer.decode("utf-8", "replace").splitlines()[:-1]]
+    return {fields[0]: int(fields[3]) for fields in lines if len(fields) == 4 and fields[3].isdigit()}
 
 
 class _ProtocolError(Exception):

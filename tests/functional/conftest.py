@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole WSGI application as Paste composes it, over a sandbox scheduler whose time stands still."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from webob import Request
+from webtest import TestApp
+
+from zuul.web import application
+from zuul.web.backends.rpc.local import LocalTransport
+from zuul.web.sandbox.scenario import load
+from zuul.web.sandbox.scheduler import SandboxScheduler
+from zuul.web.settings import read
+
+ZUUL_CONF = """
+[gearman]
+server = localhost
+
+[web]
+[rest]
+"""
+
+
+class RaisingTransport:
+    """Every call ends in the same error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def call(self, function, arguments, *, timeout, retry):
+        raise self.error
+
+    def connected(self):
+        return False
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="session")
+def functions():
+    """The sandbox scheduler's worker functions. Nothing here acts, so all tests share them."""
+    return SandboxScheduler(load(None), clock=lambda: 1_600_000_000.0).functions
+
+
+@pytest.fixture
+def make_app(tmp_path):
+    """Builds the application; with other lines in zuul.conf, and with services that a test has altered."""
+    built = []
+
+    def make_app(transport, more_conf="", alter=lambda services: services):
+        path = tmp_path / f"zuul-{len(built)}.conf"
+        path.write_text(ZUUL_CONF + more_conf)
+        services = application.Services.build(read(str(path)), transport)
+        built.append(services)
+        application.provide(str(path), alter(services))
+        return TestApp(application.load(str(path)))
+
+    yield make_app
+    for services in built:
+        services.close()
+
+
+@pytest.fixture
+def app(make_app, functions):
+    return make_app(LocalTransport(functions))
+
+
+@pytest.fixture
+def app_with(make_app, functions):
+    """The application over a scheduler of which some functions are replaced: `app_with(job_list=...)`."""
+
+    def app_with(**replaced):
+        return make_app(LocalTransport({**functions, **{f"zuul:{name}": f for name, f in replaced.items()}}))
+
+    return app_with
+
+
+@pytest.fixture
+def raising_transport():
+    return RaisingTransport
+
+
+@pytest.fixture
+def failing_app(make_app, raising_transport):
+    """The application over a scheduler that answers every call with one error."""
+    return lambda error: make_app(raising_transport(error))
+
+
+@pytest.fixture
+def send():
+    """Sends what WebTest would mend or refuse, or whose answer it would unpack: `send(app, PATH_INFO=...)`."""
+
+    def send(app, url="/", **environ):
+        request = Request.blank(url)
+        request.environ.update(environ)
+        return request.get_response(app.app)
+
+    return send
+
+
+@pytest.fixture
+def refusal():
+    """Checks that a response is an error in the one shape, and gives its body."""
+
+    def refusal(response, status):
+        assert response.status_int == status, response.text
+        assert response.content_type == "application/json"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Request-Id"]
+        body = json.loads(response.body)
+        assert list(body)[:3] == ["faultcode", "faultstring", "debuginfo"]
+        assert body["faultcode"] == ("Server" if status >= 500 else "Client")
+        assert body["faultstring"] and isinstance(body["faultstring"], str)
+        assert body["debuginfo"] is None
+        assert "Traceback" not in response.text and "<html" not in response.text.lower()
+        return body
+
+    return refusal

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodepool's ZooKeeper, read only. So far only whether it is there."""
+
+from __future__ import annotations
+
+import logging
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException
+
+from zuul.web.errors import Unavailable
+from zuul.web.settings import ZooKeeper
+
+log = logging.getLogger("zuul.web.nodepool")
+
+
+def reachable(zookeeper: ZooKeeper, timeout_seconds: float) -> bool:
+    """Whether the ensemble, which answers, has Nodepool's tree below our chroot.
+
+    :raises Unavailable: no server of it lets us in within `timeout_seconds`.
+
+    Ending an attempt that a server left hanging can take kazoo some seconds more.
+    """
+    client = KazooClient(
+        zookeeper.hosts,  # without the chroot: kazoo only warns of one that does not exist
+        timeout=timeout_seconds,
+        use_ssl=zookeeper.tls_cert is not None,
+        certfile=zookeeper.tls_cert,
+        keyfile=zookeeper.tls_key,
+        ca=zookeeper.tls_ca,
+        logger=log,
+    )
+    try:
+        client.start(timeout_seconds)
+        return client.exists(f"{zookeeper.chroot}/nodepool") is not None
+    except client.handler.timeout_exception as error:
+        raise Unavailable(f"no server of it let us in within {timeout_seconds:g} s") from error
+    except KazooException as error:
+        raise Unavailable(f"ZooKeeper refuses to be read ({type(error).__name__})") from error
+    finally:
+        client.stop()
+        client.close()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots that the processes of one host share, so that they ask the scheduler once and not once each.
+
+A pre-forking server runs several processes, each with its own memory. They meet in a folder that only
+their user can enter, in memory where the host has /dev/shm. The newest snapshot of a tenant is one file
+there, replaced as a whole; who holds the lock beside it is fetching the next one. Nobody waits for that
+lock: whoever finds it taken makes do with the file, or fetches for himself if the file is too old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+
+from zuul.web.snapshots import FRESH_SECONDS, REFRESH_BEHIND_SECONDS, Snapshot
+
+log = logging.getLogger("zuul.web.sharing")
+
+
+class SharedSnapshots:
+    """:param name: what the processes that share have in common, for instance the path of their zuul.conf."""
+
+    def __init__(self, name: str, parent: str | None = None) -> None:
+        digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+        parent = parent or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
+        self._folder = os.path.join(parent, f"zuul-rest-{os.geteuid()}-{digest}")
+
+    def get(self, tenant: str, make: Callable[[], Snapshot], compress: bool) -> Snapshot:
+        """The snapshot that another process has just made, else the one of `make`, which others will see."""
+        path = os.path.join(self._folder, hashlib.blake2b(tenant.encode(), digest_size=16).hexdigest())
+        try:
+            self._require_folder()
+            lock = open(f"{path}.lock", "ab")  # noqa: SIM115 -- closed by the "with" below
+        except OSError as error:
+            log.warning("snapshots are not shared: %s", error)
+            return make()
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _read(path, REFRESH_BEHIND_SECONDS, compress) or make()
+            kept = _read(path, FRESH_SECONDS, compress)
+            if kept is None:
+                kept = make()
+                _write(path, kept)
+            return kept
+
+    def _require_folder(self) -> None:
+        """:raises OSError: the folder cannot be made, or is not ours alone."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._folder, 0o700)
+        found = os.lstat(self._folder)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise PermissionError(f"{self._folder} is not a folder of this user alone")
+
+
+def _read(path: str, max_age_seconds: float, compress: bool) -> Snapshot | None:
+    try:
+        with open(path, "rb") as file:
+            head = json.loads(file.readline())
+            age = time.monotonic() - head["fetched"]
+            if not 0 <= age < max_age_seconds:  # negative: from before the host was started
+                return None
+            body = file.read(head["body"])
+            packed = file.read(head["packed"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return Snapshot(body, head["fetched"], head["changed_at"], packed or None, compress=compress)
+
+
+def _write(path: str, snapshot: Snapshot) -> None:
+    packed = snapshot.packed.body if snapshot.packed else b""
+    head = {
+        "fetched": snapshot.fetched,
+        "changed_at": snapshot.changed_at,
+        "body": len(snapshot.body),
+        "packed": len(packed),
+    }
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            file.write(snapshot.body)
+            file.write(packed)
+        os.replace(temporary, path)
+    except OSError as error:
+        log.warning("this snapshot is not shared: %s", error)
