@@ -113,8 +113,8 @@ def test_half_a_url_of_frozen_jobs_is_404(app, refusal, tail):
 
 @pytest.mark.parametrize(
     "url",
-    ["/api/nope", "/api/info/x", "/api/info/", "/api/tenant", "/api/tenant/", "/api/tenant/example",
-     "/api/tenant/example/", f"{EXAMPLE}/nope", f"{EXAMPLE}/jobs/", f"{EXAMPLE}/jobs/x", f"{EXAMPLE}/job",
+    ["/api/nope", "/api/info/x", "/api/tenant", "/api/tenant/", "/api/tenant/example",
+     "/api/tenant/example/", f"{EXAMPLE}/nope", f"{EXAMPLE}/jobs/x", f"{EXAMPLE}/job",
      f"{EXAMPLE}/job/", f"{EXAMPLE}/job/nope", f"{EXAMPLE}/project", f"{EXAMPLE}/project/",
      f"{EXAMPLE}/project/nope", f"{EXAMPLE}/project/core", f"{EXAMPLE}/project/github.com/specs",
      f"{EXAMPLE}/pipeline", f"{EXAMPLE}/pipeline/check", f"{EXAMPLE}/pipeline//project/specs",
@@ -182,3 +182,8 @@ def test_a_body_of_no_length_is_400(app, send, refusal, length):
 
 def test_a_body_that_is_announced_too_large_is_413(app, send, refusal):
     refusal(send(app, "/api/tenants", CONTENT_LENGTH=str(2**20 + 1)), 413)
+
+
+@pytest.mark.parametrize("url", ["/api", "/api/info", f"{EXAMPLE}/jobs", f"{EXAMPLE}/autohold", f"{EXAMPLE}/job/tox"])
+def test_a_slash_at_the_end_means_nothing(app, url):
+    assert app.get(f"{url}/").body == app.get(url).body

@@ -246,6 +246,27 @@ def zuul(running_zuul):
     running_zuul.unstick.set()
 
 
+def impatient_launcher(idle_seconds=75.0):
+    """The command with less patience for silent clients, and with small buffers in the kernel for each of them."""
+    return (
+        "-c",
+        f"""
+import socket
+from zuul.web import channel, cli, server
+
+def listen_socket(address, port, original=server.listen_socket):
+    listener = original(address, port)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    return listener
+
+server.listen_socket = listen_socket
+server.IDLE_SECONDS = {idle_seconds}
+channel.Channel.abortTimeout = 0.5
+raise SystemExit(cli.main())
+""",
+    )
+
+
 def write_conf(folder, zuul, *, port=0, web="", rest=""):
     conf = folder / "zuul.conf"
     conf.write_text(
@@ -742,8 +763,9 @@ def test_a_paste_file_that_does_not_exist_is_one_sentence(start, tmp_path):
         (b"GET / HTTP/1.1\nHost: a\n\n", (400,)),
         (b"GET / HTTP/1.1\r\nHost: a\n\n", (400,)),
         (get(STATUS).replace(b"\r\n", b"\n"), (400,)),
-        (get("*"), (400, 404)),
-        (get("http://zuul" + STATUS), (200, 400, 404)),
+        (get(STATUS[1:]), (400,)),
+        (get("x" + STATUS), (400,)),
+        (get("ftp://zuul" + STATUS), (400,)),
     ],
     ids=lambda value: repr(value[:60]) if isinstance(value, bytes) else "",
 )
@@ -754,6 +776,14 @@ def test_bad_input_is_refused_in_the_one_shape(port, server, request_bytes, stat
         with contextlib.suppress(ConnectionError):
             client.half_close()
         assert client.at_end()
+
+
+def test_a_url_with_scheme_and_host_means_its_path(client):
+    """RFC 9112 wants every server to take it."""
+    for prefix in ("http://zuul", "HTTPS://elsewhere:9000"):
+        assert client.get(prefix + STATUS).comparable() == client.get(STATUS).comparable()
+        assert client.get(prefix + "/api/tenants?x=1").status == 400
+    assert client.get("http://zuul").status == client.get("/").status == 200
 
 
 def test_a_refused_request_leaves_the_connection_usable(client):
@@ -798,7 +828,7 @@ def test_a_client_that_goes_on_sending_still_gets_the_refusal(port):
 
 
 def test_clients_that_do_not_read_cost_little_and_hold_nobody_up(start):
-    process = start()
+    process = start(launcher=impatient_launcher())
     port = port_of(process)
     with Client(port) as other:
         for _ in range(3):
@@ -832,19 +862,9 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing(server, port, zuul):
         assert other.get("/api/tenant/slow/status").status == 200
 
 
-IMPATIENT = """
-from zuul.web import channel, server
-server.IDLE_SECONDS = 0.5
-channel.Channel.abortTimeout = 0.5
-from zuul.web.cli import main
-raise SystemExit(main())
-"""
-"""The command, with less patience for silent clients."""
-
-
 @pytest.fixture
 def impatient(start):
-    return port_of(start(launcher=("-c", IMPATIENT)))
+    return port_of(start(launcher=impatient_launcher(0.5)))
 
 
 @pytest.mark.parametrize(
@@ -887,9 +907,8 @@ def test_a_slow_reader_gets_all_and_one_that_stands_still_is_cut_off(impatient):
             left -= len(piece)
             time.sleep(0.07)  # this is the reader's slowness, it waits for nothing
         assert time.monotonic() - began > 1
-        with pytest.raises(AssertionError), contextlib.suppress(ConnectionResetError):
-            assert len(still.read(size)) >= size
-            pytest.fail("it got everything")
+        with contextlib.suppress(ConnectionResetError):
+            assert len(still.read(size)) < size
 
 
 # -- the end
@@ -918,7 +937,7 @@ def test_a_stop_lets_the_request_under_way_finish(start, zuul, path):
 
 @pytest.mark.parametrize("fields", [(), LONG_WAY, ("Connection: close",)], ids=["short way", "long way", "last"])
 def test_a_stop_lets_a_slow_reader_have_all_bytes(start, fields):
-    process = start()
+    process = start(launcher=impatient_launcher())
     with Client(port_of(process), receive_bytes=65536) as client:
         client.send_get("/api/tenant/large/status", *fields)
         size = int(client.head().field("Content-Length"))

@@ -13,13 +13,14 @@ import threading
 from dataclasses import dataclass
 
 from paste.deploy import loadapp
+from paste.urlmap import URLMap
 
 from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers import api
-from zuul.web.controllers.root import pecan_application
+from zuul.web.controllers.root import is_pecan_application, pecan_application
 from zuul.web.filters import CorsFilter, GuardFilter, RequestFilter, SnapshotFilter, WsgiApplication
 from zuul.web.settings import Gearman, Settings, read
 from zuul.web.sharing import SharedSnapshots
@@ -136,6 +137,9 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
     return SnapshotFilter(app, services(global_conf.get("zuul_conf")).snapshots)
 
 
+# -- for a server that can answer from memory
+
+
 def snapshots_in_front(application: object) -> SnapshotFilter | None:
     """The snapshot filter, if nothing but our own filters stands before it.
 
@@ -145,3 +149,12 @@ def snapshots_in_front(application: object) -> SnapshotFilter | None:
     while isinstance(application, (RequestFilter, CorsFilter, GuardFilter)):
         application = application.inner
     return application if isinstance(application, SnapshotFilter) else None
+
+
+def all_ours(application: object) -> bool:
+    """Whether nobody else's filter or application is in it, so that equal requests have equal answers."""
+    while isinstance(application, (RequestFilter, CorsFilter, GuardFilter, SnapshotFilter)):
+        application = application.inner
+    if isinstance(application, URLMap):
+        return all(domain is None and all_ours(inner) for (domain, _), inner in application.applications)
+    return isinstance(application, Site) or is_pecan_application(application)

@@ -139,6 +139,8 @@ class Url:
 
     @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
     def _route(self, rest: list[str], request: webob.Request) -> tuple[Controller, list[str]]:
+        if rest and not rest[-1]:
+            rest = rest[:-1]  # a slash at the end means nothing
         if len(rest) > 1 and rest[-1] in self._endings:
             return self._endings[rest[-1]]._route(rest[:-1], request)  # type: ignore[no-any-return]
         if self._segments is None:
@@ -166,7 +168,7 @@ class UrlMap:
 
     @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
     def _route(self, rest: list[str], request: webob.Request) -> Any:
-        if not any(rest):
+        if rest in ([], [""]):
             if self._index is not None:
                 return self._index._route([], request)
         elif rest[0] in self._urls:

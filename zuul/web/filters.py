@@ -2,12 +2,12 @@
 """The WSGI filters around the applications, outermost first as etc/zuul-rest-paste.ini has them.
 
     RequestFilter     request id, access log, and the last catch of every error
+    GuardFilter       what no application should have to look at is refused
     SnapshotFilter    plain requests for a status end here, with bytes that are ready
     CorsFilter        other origins may read
-    GuardFilter       what no application should have to look at is refused
 
-Each keeps what it wraps in `inner`, so the all-in-one server can tell whether anybody else's filter
-stands before the snapshots (see application.snapshots_in_front).
+Each keeps what it wraps in `inner`, so the all-in-one server can tell whether there is anybody else's
+filter that it must not go past (see application.py).
 """
 
 from __future__ import annotations
@@ -133,15 +133,23 @@ class GuardFilter:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         error = self._objection(environ)
         if error is not None:
-            return refuse(error, environ, start_response)
+            return refuse(error, environ, start_response, ANY_ORIGIN)
         return self.inner(environ, start_response)
 
     def _objection(self, environ: Environ) -> errors.RestError | None:
-        path, query = environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")
+        # Every status passes here, so the plain case is decided first and costs little.
+        path, query = environ.setdefault("PATH_INFO", ""), environ.get("QUERY_STRING", "")
         if len(path) + len(query) > MAX_URL_BYTES:
             return errors.UriTooLong(f"a URL may have {MAX_URL_BYTES} bytes")
-        if sum(len(value) for name, value in environ.items() if name.startswith("HTTP_")) > MAX_HEADER_BYTES:
+        header_bytes = 0
+        for name, value in environ.items():
+            if name[:5] == "HTTP_":
+                header_bytes += len(value)
+        if header_bytes > MAX_HEADER_BYTES:
             return errors.HeadersTooLarge(f"the header fields of a request may have {MAX_HEADER_BYTES} bytes")
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if not query and length == "0" and path[:1] == "/" and path.isascii() and path.isprintable():
+            return None
         if path and not path.startswith("/"):
             return errors.BadRequest("the path must start with a slash")
         for what, text in (("path", path), ("query", query)):
@@ -153,7 +161,6 @@ class GuardFilter:
                 return errors.BadRequest(f"the {what} is not valid UTF-8")
             if "\0" in decoded:
                 return errors.BadRequest(f"the {what} has a NUL byte")
-        length = environ.get("CONTENT_LENGTH") or "0"
         if not length.isascii() or not length.isdigit():
             return errors.BadRequest("Content-Length is not a number")
         if int(length) > self.max_body_bytes:

@@ -9,22 +9,20 @@ done only while nothing but our own filters stands before the snapshots.
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import time
 from typing import Any
 
-from paste.urlmap import URLMap
-from pecan.middleware.recursive import RecursiveMiddleware
 from twisted.internet import defer, reactor, task
 from twisted.python.threadpool import ThreadPool
 from twisted.web import http, resource, server, wsgi
 
 from zuul.web import errors
-from zuul.web.application import services, snapshots_in_front
+from zuul.web.application import all_ours, services, snapshots_in_front
 from zuul.web.channel import Channel, ReadyAnswers
-from zuul.web.filters import CorsFilter, GuardFilter, RequestFilter, SnapshotFilter, WsgiApplication, error_headers
+from zuul.web.filters import WsgiApplication, error_headers
 from zuul.web.settings import Settings
-from zuul.web.site import Site
 from zuul.web.snapshots import Snapshots
 
 log = logging.getLogger("zuul.web.server")
@@ -52,7 +50,7 @@ def serve(application: WsgiApplication, settings: Settings) -> None:
     listener = listen_socket(settings.web.listen_address, settings.web.port)
     pool = ThreadPool(0, settings.rest.threads, "wsgi")
     front = snapshots_in_front(application)
-    ready = ReadyAnswers() if front and _all_ours(application) else None
+    ready = ReadyAnswers() if all_ours(application) else None
     site = _Site(
         _Everything(pool, ready.recording(application) if ready else application),
         snapshots=front.snapshots if front else None,
@@ -80,18 +78,6 @@ def serve(application: WsgiApplication, settings: Settings) -> None:
     reactor.addSystemEventTrigger("before", "shutdown", drain)
     log.info("listening on %s port %d", settings.web.listen_address, port_number)
     reactor.run()
-
-
-def _all_ours(application: Any) -> bool:
-    """Whether our applications stand behind our own filters alone, all the way down.
-
-    Only then may an answer to one client be kept for others: a filter of the operator's anywhere on the way
-    might tell them apart.
-    """
-    while isinstance(application, (RequestFilter, SnapshotFilter, CorsFilter, GuardFilter)):
-        application = application.inner
-    inner = [mapped for _, mapped in application.applications] if isinstance(application, URLMap) else [application]
-    return all(isinstance(one, (RecursiveMiddleware, Site)) for one in inner)  # the former is what Pecan makes
 
 
 def listen_socket(address: str, port: int) -> socket.socket:
@@ -122,11 +108,25 @@ class _Everything(resource.Resource):  # type: ignore[misc]
 
     def render(self, request: server.Request) -> Any:
         path = request.uri.split(b"?", 1)[0]
+        if not path.startswith(b"/"):
+            return _error(request, errors.BadRequest("the path must start with a slash"))
         if not _well_encoded(path):
             return _error(request, errors.BadRequest("the path has a % without two hexadecimal digits behind it"))
         if request.clientproto == b"HTTP/1.1" and len(request.requestHeaders.getRawHeaders(b"host", ())) != 1:
             return _error(request, errors.BadRequest("a request has one Host field"))
         return self._wsgi.render(request)
+
+
+_scheme_and_host = re.compile(rb"https?://[^/?]*", re.IGNORECASE).match
+
+
+def _origin_form(target: bytes) -> bytes:
+    """A request target without scheme and host, which every server must take (RFC 9112, 3.2.2)."""
+    whole = _scheme_and_host(target)
+    if whole is None:
+        return target
+    path = target[whole.end() :]
+    return path if path.startswith(b"/") else b"/" + path
 
 
 def _well_encoded(path: bytes) -> bool:
@@ -194,7 +194,7 @@ class _Request(server.Request):  # type: ignore[misc]
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if not self._refused:
-            super().requestReceived(command, path, version)
+            super().requestReceived(command, _origin_form(path), version)
 
     @property
     def content_length_unknown(self) -> bool:

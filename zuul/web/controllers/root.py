@@ -13,6 +13,7 @@ request goes and calls the controller that it names.
 from __future__ import annotations
 
 import pecan
+from pecan.middleware.recursive import RecursiveMiddleware
 
 from zuul.web.expose import UrlMap
 from zuul.web.filters import WsgiApplication
@@ -30,3 +31,8 @@ def pecan_application(url_map: UrlMap) -> WsgiApplication:
         debug=False,
     )
     return application
+
+
+def is_pecan_application(application: object) -> bool:
+    """Whether it is one of these, with nothing around it."""
+    return isinstance(application, RecursiveMiddleware)  # which Pecan puts around each of its applications
