@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shlex
 import signal
 import socket
@@ -218,6 +219,9 @@ class Client:
         self.send_get(path, *fields)
         return self.response()
 
+    def hears_nothing(self, seconds: float = 0.05) -> bool:
+        return select.select([self._socket], [], [], seconds) == ([], [], [])
+
     def at_end(self) -> bool:
         """Whether the server closes without another byte; waits for it to do either."""
         try:
@@ -411,15 +415,10 @@ def test_a_request_byte_by_byte(client):
 def test_a_request_cut_within_its_last_line_ends(client, at):
     request = get(STATUS)
     client.send(request[:at])
-    with pytest.raises(TimeoutError):
-        client._socket.settimeout(0.05)
-        client._socket.recv(1)
-    client._socket.settimeout(10)
+    assert client.hears_nothing()
     client.send(request[at:])
-    with contextlib.closing(http.client.HTTPResponse(client._socket)) as response:
-        response.begin()
-        assert response.status == 200
-        assert json.loads(response.read())["tenant"] == "small"
+    assert client.response().status == 200
+    assert client.get(STATUS).short
 
 
 @pytest.mark.parametrize("path", [STATUS, JOBS, "/api/tenant/none/status"])
@@ -585,7 +584,6 @@ def test_ready_answers_differ_by_path_accept_and_encoding(port):
         assert json.loads(client.get("/api/tenants").body)[0]["name"] == "small"
         assert client.get("/api/tenant/none/jobs").status == 404
         assert client.get(JOBS + "?x=1").status == 400
-        assert client.get(JOBS + "/").status == 404
         assert client.get(JOBS, "Accept-Encoding: gzip").field("Content-Encoding") == "gzip"
         assert client.get(JOBS).field("Content-Encoding") is None
 
@@ -722,6 +720,7 @@ def test_a_paste_file_that_does_not_exist_is_one_sentence(start, tmp_path):
         (get("/api/tenant/" + "a" * 10_000 + "/status"), (414,)),
         (get("/api/info?x=" + "a" * 10_000), (414,)),
         (get(STATUS, f"X-Large: {'a' * 100_000}"), (400, 431)),
+        (get(STATUS, f"X-Large: {'a' * 40_000}"), (431,)),
         (get(STATUS, f"X-Large: {'a' * 40_000}", *LONG_WAY), (431,)),
         (get(JOBS, *(f"X-{number}: {'a' * 1000}" for number in range(90))), (400, 431)),
         (get(STATUS, *(f"X-{number}: a" for number in range(200))), (400,)),

@@ -22,6 +22,7 @@ from twisted.web import http
 
 from zuul.web import errors
 from zuul.web.filters import (
+    MAX_HEADER_BYTES,
     Environ,
     StartResponse,
     WsgiApplication,
@@ -191,7 +192,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
     def _short_way(self, data: bytes) -> bool:
         """Answer, and say so; False for anything that is not the plain case."""
         end_of_path = data.find(b" HTTP/1.1\r\n", 4, 2048)
-        if end_of_path < 0 or data.find(b"\r\n\r\n") != len(data) - 4:
+        if end_of_path < 0 or data.find(b"\r\n\r\n") != len(data) - 4 or len(data) > MAX_HEADER_BYTES:
             return False
         raw_path = data[4:end_of_path]
         if not _plain_path(raw_path):

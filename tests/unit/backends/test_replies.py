@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from zuul.web.backends.replies import Replies, Reply
-from zuul.web.errors import Unavailable
+from zuul.web.errors import NotFound, Unavailable
 
 PATIENCE_SECONDS = 20
 
@@ -157,6 +157,30 @@ def test_an_error_is_everybodys_who_waited_and_then_forgotten(replies, pool):
             future.result(PATIENCE_SECONDS)
     assert len(source.begun) == 1
     assert replies.get("key", lambda: b"back").body == b"back"
+
+
+def test_that_something_does_not_exist_is_known_for_a_second_and_then_asked_again(replies, clock):
+    source = Source()
+
+    def nothing():
+        source()
+        raise NotFound("there is no such job")
+
+    for _ in range(3):
+        with pytest.raises(NotFound, match="there is no such job"):
+            replies.get("key", nothing)
+    assert len(source.begun) == 1
+    clock.now += 1.0
+    assert replies.get("key", lambda: b"made meanwhile").body == b"made meanwhile"
+
+
+def test_with_zero_freshness_what_does_not_exist_is_asked_each_time(replies):
+    def nothing():
+        raise NotFound("there is no such hold")
+
+    with pytest.raises(NotFound):
+        replies.get("key", nothing, fresh_seconds=0)
+    assert replies.get("key", lambda: b"made meanwhile", fresh_seconds=0).body == b"made meanwhile"
 
 
 def test_with_zero_freshness_each_gets_a_new_reply(replies):

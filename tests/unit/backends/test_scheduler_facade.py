@@ -298,13 +298,13 @@ def test_replies_to_other_arguments_are_other_replies(scheduler):
     assert [arguments for _, arguments, *_ in facade.transport.calls] == [{"tenant": "a"}, {"tenant": "b"}]
 
 
-def test_a_refusal_is_not_kept(scheduler):
+def test_what_does_not_exist_is_asked_once_by_those_who_poll_it(scheduler):
     facade = scheduler(b"null")
     for _ in range(2):
         with pytest.raises(NotFound):
             facade.job_list("t")
 
-    assert len(facade.transport.calls) == 2
+    assert len(facade.transport.calls) == 1
 
 
 def test_what_many_ask_at_once_is_asked_once():

@@ -20,6 +20,8 @@ from functools import cached_property
 
 import cachetools
 
+from zuul.web.errors import NotFound
+
 FRESH_SECONDS = 1.0
 """As long as upstream keeps a status."""
 
@@ -50,8 +52,8 @@ class Replies:
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: cachetools.LRUCache[Hashable, tuple[float, Reply]] = cachetools.LRUCache(
-            max_bytes, getsizeof=lambda entry: 512 + 2 * len(entry[1].body)
+        self._kept: cachetools.LRUCache[Hashable, tuple[float, Reply | NotFound]] = cachetools.LRUCache(
+            max_bytes, getsizeof=lambda entry: 512 + (2 * len(entry[1].body) if isinstance(entry[1], Reply) else 0)
         )
         self._flights: dict[Hashable, tuple[int, Future[Reply]]] = {}
         self._numbers = itertools.count()
@@ -66,7 +68,9 @@ class Replies:
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None and self._clock() - kept[0] < fresh_seconds:
-                return kept[1]
+                if isinstance(kept[1], Reply):
+                    return kept[1]
+                raise NotFound(kept[1].message)
             flight = self._flights.setdefault(key, (next(self._numbers), mine))
         number, under_way = flight
         if under_way is not mine:
@@ -78,16 +82,18 @@ class Replies:
         try:
             reply = Reply(fetch(), began + fresh_seconds if fresh_seconds > 0 else None)
         except BaseException as error:
-            self._land(key)
+            # That something does not exist is a reply too, and as good for a second.
+            nothing = isinstance(error, NotFound) and fresh_seconds > 0
+            self._land(key, (began, NotFound(str(error))) if nothing else None)
             mine.set_exception(error)
             raise
-        if fresh_seconds > 0:
-            with self._lock, contextlib.suppress(ValueError):  # larger than the whole cache: only not kept
-                self._kept[key] = (began, reply)
-        self._land(key)
+        self._land(key, (began, reply) if fresh_seconds > 0 else None)
         mine.set_result(reply)
         return reply
 
-    def _land(self, key: Hashable) -> None:
+    def _land(self, key: Hashable, keep: tuple[float, Reply | NotFound] | None) -> None:
         with self._lock:
+            if keep is not None:
+                with contextlib.suppress(ValueError):  # larger than the whole cache: only not kept
+                    self._kept[key] = keep
             del self._flights[key]
