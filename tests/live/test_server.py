@@ -638,7 +638,7 @@ use = egg:zuul-rest#guard
 [server:main]
 {server}
 """
-PIPELINE = "request snapshots cors guard applications"
+PIPELINE = "request guard snapshots cors applications"
 OUR_SERVER = "use = egg:zuul-rest#server"
 
 
@@ -650,7 +650,7 @@ def write_paste_file(folder, pipeline=PIPELINE, api="api", server=OUR_SERVER):
 
 
 @pytest.mark.parametrize(
-    "pipeline", ["badge request snapshots cors guard applications", "request badge snapshots cors guard applications"]
+    "pipeline", ["badge request guard snapshots cors applications", "request guard badge snapshots cors applications"]
 )
 def test_a_filter_before_the_snapshots_sees_every_request(start, tmp_path, pipeline):
     process = start("--paste", write_paste_file(tmp_path, pipeline), PYTHONPATH=str(tmp_path))
@@ -665,7 +665,7 @@ def test_a_filter_before_the_snapshots_sees_every_request(start, tmp_path, pipel
 
 @pytest.mark.parametrize(
     "pipeline, api",
-    [("request snapshots badge cors guard applications", "api"), (PIPELINE, "with-badge")],
+    [("request guard snapshots badge cors applications", "api"), (PIPELINE, "with-badge")],
     ids=["behind the snapshots", "around the api"],
 )
 def test_a_filter_behind_the_snapshots_sees_every_other_request(start, tmp_path, pipeline, api):
@@ -861,9 +861,19 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing(server, port, zuul):
         assert other.get("/api/tenant/slow/status").status == 200
 
 
+@pytest.fixture(scope="module")
+def shared_impatient_server(running_zuul, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("impatient")
+    process = serve(folder, write_conf(folder, running_zuul), launcher=impatient_launcher(0.5))
+    yield process
+    process.kill()
+
+
 @pytest.fixture
-def impatient(start):
-    return port_of(start(launcher=impatient_launcher(0.5)))
+def impatient(shared_impatient_server, zuul):
+    """The port of a server with less patience for silent clients."""
+    yield port_of(shared_impatient_server)
+    assert "Traceback" not in shared_impatient_server.output
 
 
 @pytest.mark.parametrize(
@@ -886,8 +896,8 @@ def test_a_connection_that_is_idle_after_an_answer_is_closed(impatient, zuul, pa
         assert client.at_end()
 
 
-def test_a_request_that_waits_for_the_scheduler_is_not_idle(impatient, zuul):
-    with Client(impatient) as client:
+def test_a_request_that_waits_for_the_scheduler_is_not_idle(start, zuul):
+    with Client(port_of(start(launcher=impatient_launcher(0.5)))) as client:
         client.send_get("/api/tenant/slow/status")
         threading.Timer(1.2, zuul.release.set).start()
         assert client.response().status == 200

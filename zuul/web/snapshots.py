@@ -291,7 +291,8 @@ class Snapshots:
             if previous is None:
                 changed_at = time.time()
             elif previous.body == body:
-                changed_at = previous.changed_at
+                # The same object, lest slow readers from different seconds each keep a copy alive.
+                body, changed_at = previous.body, previous.changed_at
             else:  # Last-Modified has whole seconds, and two bodies must not share one
                 changed_at = max(time.time(), int(previous.changed_at) + 1)
             return Snapshot(body, flight.began, changed_at, compress=compress)
