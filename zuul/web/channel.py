@@ -306,7 +306,7 @@ class _ShortRequest:
         return accepts_gzip(self.fields.get(b"accept-encoding", ""))
 
 
-_LONG_WAY_FIELDS = (b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect", b"authorization")
+_LONG_WAY_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"upgrade", b"expect", b"authorization"))
 
 
 def _fields(head: bytes) -> dict[bytes, str] | None:
@@ -320,15 +320,10 @@ def _fields(head: bytes) -> dict[bytes, str] | None:
         fields[name] = field[2].rstrip(b" \t").decode("latin-1")
     if b"host" not in fields or len(fields) > MAX_HEADERS:
         return None
-    if any(name in fields for name in _LONG_WAY_FIELDS):
-        return None if fields.get(b"connection", "").lower() != "keep-alive" else _keep_alive(fields)
+    # Browsers and wrk say keep-alive, which is what HTTP/1.1 means anyway.
+    if fields.pop(b"connection", "keep-alive").lower() != "keep-alive" or not _LONG_WAY_FIELDS.isdisjoint(fields):
+        return None
     return fields
-
-
-def _keep_alive(fields: dict[bytes, str]) -> dict[bytes, str] | None:
-    """Browsers and wrk say what HTTP/1.1 means anyway."""
-    others = [name for name in _LONG_WAY_FIELDS if name in fields and name != b"connection"]
-    return None if others else fields
 
 
 class _Sender:
