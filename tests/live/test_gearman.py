@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -247,4 +248,41 @@ def test_a_wrong_certificate_is_no_connection(tls, tmp_path):
             transport.call("zuul:read", {}, timeout=1, retry=True)
     finally:
         transport.close()
+        server.stop()
+
+
+def test_a_server_that_accepts_but_does_not_answer_is_not_asked(workers):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        healthy = GearServer()
+        healthy.start()
+        workers(healthy, {"zuul:read": lambda a: "healthy"})
+        transport = GearmanTransport((("127.0.0.1", silent.getsockname()[1]), ("127.0.0.1", healthy.port)))
+        try:
+            wait_until(transport.connected)
+            assert {transport.call("zuul:read", {}, timeout=5, retry=True) for _ in range(6)} == {b"healthy"}
+            assert [link.up for link in transport._started()] == [False, True]
+        finally:
+            transport.close()
+            healthy.stop()
+
+
+def test_a_server_that_falls_silent_is_given_up_so_that_the_next_call_fails_at_once(workers):
+    server = GearServer()
+    server.start()
+    workers(server, {"zuul:read": lambda a: "once"})
+    transport = GearmanTransport((("127.0.0.1", server.port),))
+    try:
+        assert transport.call("zuul:read", {}, timeout=5, retry=True) == b"once"
+        # Its poll loop stops, its sockets stay: what a hung host looks like.
+        server._server.running = False
+        with pytest.raises(OutcomeUnknown):
+            transport.call("zuul:read", {}, timeout=0.3, retry=True)
+        wait_until(lambda: not transport.connected(), 5, "the silent server to be given up")
+        start = time.monotonic()
+        with pytest.raises(Unavailable):
+            transport.call("zuul:read", {}, timeout=10, retry=True)
+        assert time.monotonic() - start < 0.5
+    finally:
+        transport.close()
+        server._server.running = True
         server.stop()

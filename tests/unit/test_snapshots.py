@@ -150,7 +150,7 @@ def test_but_for_a_second_at_most(snapshots, scheduler, clock, first, age):
     assert snapshots.patience("t", flight) == 0.25
     clock.now += 0.25
     assert snapshots.look("t") is first
-    assert snapshots.landed("t") is first
+    assert snapshots.landed("t", flight) is first
     assert snapshots.age_seconds(first) == int(age + 1)
 
 
@@ -173,7 +173,7 @@ def test_what_is_too_old_is_never_served(snapshots, scheduler, clock, first):
     assert isinstance(flight, Flight)
     assert snapshots.patience("t", flight) is None
     with pytest.raises(Unavailable):
-        snapshots.landed("t")
+        snapshots.landed("t", flight)
     scheduler.let_go()
     assert snapshots.get("t").body == b'{"number": 2}'
 
@@ -184,9 +184,20 @@ def test_what_grows_too_old_in_a_hanging_flight_is_not_served_either(snapshots, 
     assert isinstance(snapshots.look("t"), Flight)
     clock.now += 1
 
-    assert isinstance(snapshots.look("t"), Flight)
+    flight = snapshots.look("t")
+    assert isinstance(flight, Flight)
     with pytest.raises(Unavailable):
-        snapshots.landed("t")
+        snapshots.landed("t", flight)
+
+
+def test_what_a_slow_flight_brought_is_served_whatever_its_age(snapshots, scheduler, clock):
+    scheduler.hold()
+    flight = snapshots.look("t")
+    clock.now += STALE_SECONDS + 1
+    scheduler.let_go()
+    flight.landed.result(PATIENCE_SECONDS)
+
+    assert snapshots.landed("t", flight).body == b'{"number": 1}'
 
 
 # Flights.
@@ -342,26 +353,32 @@ def test_unknown_tenants_do_not_fill_the_memory(snapshots, scheduler):
     assert len(snapshots._tenants) == 0
 
 
-def test_the_tenants_that_are_asked_for_at_once_are_bounded(scheduler, clock, monkeypatch):
-    monkeypatch.setattr(module, "MOST_TENANTS", 3)
-    snapshots = Airport(scheduler, stale_seconds=STALE_SECONDS, clock=clock)
-    for tenant in "abc":
-        snapshots.get(tenant)
+def test_names_without_a_status_never_take_the_threads_of_those_with_one(scheduler, clock):
+    snapshots = Airport(scheduler, stale_seconds=STALE_SECONDS, flights=4, clock=clock)
+    snapshots.get("real")
+    for name in ("a", "b"):
+        scheduler.hold(name)
+        assert isinstance(snapshots.look(name), Flight)
 
     with pytest.raises(Unavailable, match="too many"):
-        snapshots.get("d")
-    assert snapshots.get("a").body == b'{"number": 1}'
+        snapshots.look("c")
     clock.now += 5
-    assert snapshots.get("a").body == b'{"number": 4}'
+    assert snapshots.get("real").body == b'{"number": 4}'
+    for name in ("a", "b"):
+        scheduler.let_go(name)
+        assert snapshots.get(name)
+    assert snapshots.get("c")
     snapshots.close()
 
 
 def test_the_close_ends_all_waits(scheduler, clock, pool):
-    snapshots = Airport(scheduler, stale_seconds=STALE_SECONDS, flights=1, clock=clock)
-    scheduler.hold("a")
+    snapshots = Airport(scheduler, stale_seconds=STALE_SECONDS, flights=4, clock=clock)
+    for tenant in "ab":
+        scheduler.hold(tenant)
     flights = [snapshots.look(tenant) for tenant in "ab"]
     waits = [pool.submit(snapshots.get, tenant) for tenant in "ab"]
-    assert scheduler.began.acquire(timeout=PATIENCE_SECONDS)
+    for _ in "ab":
+        assert scheduler.began.acquire(timeout=PATIENCE_SECONDS)
 
     snapshots.close()
 
@@ -371,8 +388,8 @@ def test_the_close_ends_all_waits(scheduler, clock, pool):
     for tenant in "abc":
         with pytest.raises(Unavailable):
             snapshots.get(tenant)
-    scheduler.let_go("a")
-    snapshots.wait_for_landing()
+    for tenant in "ab":
+        scheduler.let_go(tenant)
 
 
 # What is in an answer.

@@ -104,8 +104,10 @@ def _key(environ: Environ) -> _Key | None:
     """What tells one ready answer from another; None for a request that is not plain."""
     if environ["REQUEST_METHOD"] != "GET" or environ.get("QUERY_STRING") or "HTTP_AUTHORIZATION" in environ:
         return None
-    encodings = environ.get("HTTP_ACCEPT_ENCODING", "")
-    return (environ["PATH_INFO"], accepts_gzip(encodings), environ.get("HTTP_ACCEPT", ""))
+    path, accept = environ["PATH_INFO"], environ.get("HTTP_ACCEPT", "")
+    if len(path) + len(accept) > 1024:
+        return None  # not worth keeping, and the bound of the cache does not count it
+    return (path, accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")), accept)
 
 
 class Channel(http.HTTPChannel):  # type: ignore[misc]
@@ -140,8 +142,8 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             self.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._answering:
-            self._behind += data
+        if self._answering or (self._waitingForTransport and not self._handlingRequest):
+            self._behind += data  # the client first reads what it has asked for
             if len(self._behind) > MAX_HEAD_BYTES:
                 self._networkProducer.pauseProducing()
             return
@@ -153,7 +155,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         ):
             return
         super().dataReceived(data)
-        if self.line_mode and b"\n" in self._buffer and not self.transport.disconnecting:
+        if self.line_mode and not self._busyReceiving and b"\n" in self._buffer and not self.transport.disconnecting:
             # All up to the last CRLF has been taken out, and without another the parser would wait in vain.
             self._respondToBadRequestAndDisconnect()
 
@@ -176,6 +178,11 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         self.setTimeout(None)
         self.transport.loseWriteConnection()
         reactor.callLater(LINGER_SECONDS, self.transport.abortConnection)
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Content-Length" and len(data) > 18:
+            return bool(self._failChooseTransferDecoder())  # twisted's int() refuses thousands of digits loudly
+        return bool(super()._maybeChooseTransferDecoder(header, data))
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """twisted's only hook for a request that it cannot parse; it answers without a body."""
@@ -241,7 +248,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             self._answering = False
             self.setTimeout(idle_seconds)
             try:
-                self._answer(request, snapshots.landed(tenant))
+                self._answer(request, snapshots.landed(tenant, flight))
             except errors.RestError as error:
                 self._fail(request, error)
 
@@ -281,11 +288,18 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         self._answering = False
         if self._closing:
             self.loseConnection()
-        elif self._behind:
-            data, self._behind = self._behind, b""
-            if not self._waitingForTransport:
-                self._networkProducer.resumeProducing()
-            self.dataReceived(data)
+        elif self._behind and not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+            self._catch_up()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self._behind and not self._answering and not self._handlingRequest and not self._waitingForTransport:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        data, self._behind = self._behind, b""
+        self.dataReceived(data)
 
 
 _plain_path = re.compile(rb"[!-$&->@-~]+").fullmatch

@@ -163,7 +163,7 @@ class GuardFilter:
                 return errors.BadRequest(f"the {what} has a NUL byte")
         if not length.isascii() or not length.isdigit():
             return errors.BadRequest("Content-Length is not a number")
-        if int(length) > self.max_body_bytes:
+        if len(length) > 18 or int(length) > self.max_body_bytes:
             return errors.TooLarge(f"a body may have {self.max_body_bytes} bytes")
         return None
 

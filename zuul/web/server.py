@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import threading
 import time
 from typing import Any
 
@@ -49,6 +50,8 @@ def serve(application: WsgiApplication, settings: Settings) -> None:
     """
     listener = listen_socket(settings.web.listen_address, settings.web.port)
     pool = ThreadPool(0, settings.rest.threads, "wsgi")
+    # A request that outlives the deadline of a stop must not hold up the exit.
+    pool.threadFactory = lambda *arguments, **named: threading.Thread(*arguments, daemon=True, **named)
     front = snapshots_in_front(application)
     ready = ReadyAnswers() if all_ours(application) else None
     site = _Site(
@@ -73,7 +76,11 @@ def serve(application: WsgiApplication, settings: Settings) -> None:
             channel.finish_and_close()
         while site.channels and reactor.seconds() < deadline:
             yield task.deferLater(reactor, 0.02, lambda: None)
-        pool.stop()
+        # Stopping joins threads, and those may wait for the reactor to take an answer from them.
+        stopping = threading.Thread(target=pool.stop, daemon=True)
+        stopping.start()
+        while stopping.is_alive() and reactor.seconds() < deadline:
+            yield task.deferLater(reactor, 0.02, lambda: None)
 
     reactor.addSystemEventTrigger("before", "shutdown", drain)
     log.info("listening on %s port %d", settings.web.listen_address, port_number)

@@ -35,10 +35,13 @@ class SharedSnapshots:
 
     def get(self, tenant: str, make: Callable[[], Snapshot], compress: bool) -> Snapshot:
         """The snapshot that another process has just made, else the one of `make`, which others will see."""
-        path = os.path.join(self._folder, hashlib.blake2b(tenant.encode(), digest_size=16).hexdigest())
+        digest = hashlib.blake2b(tenant.encode(), digest_size=16).hexdigest()
+        path = os.path.join(self._folder, digest)
+        # Names without a tenant come here too, so there is a lock for each digest's beginning, not for each name.
+        lock_path = os.path.join(self._folder, f"{digest[:3]}.lock")
         try:
             self._require_folder()
-            lock = open(f"{path}.lock", "ab")  # noqa: SIM115 -- closed by the "with" below
+            lock = open(lock_path, "ab")  # noqa: SIM115 -- closed by the "with" below
         except OSError as error:
             log.warning("snapshots are not shared: %s", error)
             return make()

@@ -44,8 +44,7 @@ GZIP_WANTED_SECONDS = 60.0
 """Compression costs a big status 60 ms, so it is done while somebody has asked for it lately."""
 UNKNOWN_TENANTS = 1000
 """Names without a status that are remembered for a second, so that they do not reach the scheduler."""
-MOST_TENANTS = 10_000
-"""Tenants with a status, and names that are being asked for."""
+
 
 Headers = list[tuple[str, str]]
 
@@ -146,6 +145,9 @@ class Flight:
     def __init__(self, began: float) -> None:
         self.began = began
         self.landed: Future[None] = Future()
+        self.snapshot: Snapshot | None = None
+        """What it brought; like `error`, set before it lands."""
+        self.error: RestError | None = None
 
     def land(self) -> None:
         with contextlib.suppress(InvalidStateError):  # it has been called off by `Snapshots.close`
@@ -172,7 +174,8 @@ class Snapshots:
 
     :param fetch: tenant -> status document; raises our errors. Called in threads of this object.
     :param stale_seconds: how old a snapshot may be served when there is no newer one to be had.
-    :param flights: how many fetches may be under way, each for another tenant.
+    :param flights: how many fetches may be under way, each for another tenant; half of them for tenants
+        without a status, so that names which do not exist never hold up those which do.
     :param shared: where the processes of one host share what they fetch.
     """
 
@@ -181,12 +184,14 @@ class Snapshots:
         fetch: Callable[[str], bytes],
         *,
         stale_seconds: float,
-        flights: int = 64,
+        flights: int = 128,
         shared: Shared | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
         self._stale_seconds = stale_seconds
+        self._most_first_flights = max(1, flights // 2)
+        self._first_flights = 0
         self._shared = shared
         self._clock = clock
         self._closed = False
@@ -227,27 +232,33 @@ class Snapshots:
 
     def _take_off(self, tenant: str, known: _Tenant, now: float) -> None:
         """Under the lock: begin a flight, of which the tenant is kept until it lands."""
-        if tenant not in self._tenants and len(self._tenants) >= MOST_TENANTS:
-            raise Unavailable("too many tenants are asked for")
+        first = known.snapshot is None
+        if first and self._first_flights >= self._most_first_flights:
+            raise Unavailable("too many tenants are asked for that have no status yet")
+        flight = Flight(now)
+        try:
+            self._executor.submit(self._fly, tenant, known, flight)
+        except RuntimeError as error:
+            raise Unavailable("no thread can be had for this status") from error
+        self._first_flights += first
         self._tenants[tenant] = known
         self._unknown.pop(tenant, None)
-        known.flight = Flight(now)
+        known.flight = flight
         known.last_began = now
-        self._executor.submit(self._fly, tenant, known, known.flight)
 
-    def landed(self, tenant: str) -> Snapshot:
+    def landed(self, tenant: str, flight: Flight) -> Snapshot:
         """What to serve after a wait for a flight, however it ended or however long it still takes.
 
         :raises RestError: why there is nothing to serve.
         """
+        if flight.snapshot is not None:
+            return flight.snapshot
         with self._lock:
-            known = self._tenants.get(tenant) or self._unknown.get(tenant)
-            if known is None:
-                known = _Tenant()
-            snapshot = known.snapshot
+            known = self._tenants.get(tenant)
+            snapshot = known.snapshot if known else None
             if snapshot and self._clock() - snapshot.fetched <= self._stale_seconds:
                 return snapshot
-            raise known.why_nothing()
+        raise (flight.error or Unavailable("the status of this tenant cannot be had")).with_traceback(None)
 
     def patience(self, tenant: str, flight: Flight) -> float | None:
         """How many seconds to wait for the flight: a moment where an old snapshot would do, else till it lands."""
@@ -264,7 +275,7 @@ class Snapshots:
         found = self.look(tenant, want_gzip)
         if isinstance(found, Flight):
             _wait(found.landed, self.patience(tenant, found))
-            found = self.landed(tenant)
+            found = self.landed(tenant, found)
         return found
 
     def age_seconds(self, snapshot: Snapshot) -> int:
@@ -286,6 +297,7 @@ class Snapshots:
         compress = flight.began - known.gzip_wanted < GZIP_WANTED_SECONDS
 
         def make() -> Snapshot:
+            asked = self._clock()
             body = self._fetch(tenant)
             previous = known.snapshot
             if previous is None:
@@ -295,7 +307,7 @@ class Snapshots:
                 body, changed_at = previous.body, previous.changed_at
             else:  # Last-Modified has whole seconds, and two bodies must not share one
                 changed_at = max(time.time(), int(previous.changed_at) + 1)
-            return Snapshot(body, flight.began, changed_at, compress=compress)
+            return Snapshot(body, asked, changed_at, compress=compress)
 
         try:
             snapshot = self._shared.get(tenant, make, compress) if self._shared else make()
@@ -307,7 +319,9 @@ class Snapshots:
         except Exception:
             log.exception("status of %s", tenant)
             error = ServerError("the status of this tenant cannot be made out")
+        flight.snapshot, flight.error = snapshot, error
         with self._lock:
+            self._first_flights -= known.snapshot is None
             known.flight = None
             known.error = error
             if snapshot is not None:

@@ -222,10 +222,10 @@ def test_with_zero_freshness_an_earlier_failure_is_not_ours(replies, pool):
 
 
 def test_the_least_recently_used_replies_are_dropped(clock):
-    replies = Replies(10_000, clock)
+    replies = Replies(1_000_000, clock)
     source = Source()
     replies.get("used", source)
-    for number in range(40):
+    for number in range(400):
         replies.get(number, lambda: b"x" * 1000)
         replies.get("used", source)
 
@@ -234,19 +234,19 @@ def test_the_least_recently_used_replies_are_dropped(clock):
 
 
 def test_the_bound_counts_bytes(clock):
-    replies = Replies(10_000, clock)
+    replies = Replies(1_000_000, clock)
     source = Source()
     for number in range(10):
         replies.get(number, source)
-    replies.get("large", lambda: b"x" * 4600)
+    replies.get("large", lambda: b"x" * 490_000)
 
     assert replies.get(9, source).body == b"11"
 
 
 def test_a_reply_larger_than_all_is_given_but_not_kept(clock):
-    replies = Replies(10_000, clock)
+    replies = Replies(100_000, clock)
 
-    assert replies.get("key", lambda: b"x" * 20_000).body == b"x" * 20_000
+    assert replies.get("key", lambda: b"x" * 200_000).body == b"x" * 200_000
     assert replies.get("key", lambda: b"small").body == b"small"
 
 

@@ -46,15 +46,20 @@ class Reply:
         return gzip.compress(self.body, 6, mtime=0)
 
 
+def _size(entry: tuple[float, Reply | NotFound]) -> int:
+    """About the bytes that an entry takes: the body, compressed too, and the names in its key and message."""
+    kept = entry[1]
+    return 16_384 + (2 * len(kept.body) if isinstance(kept, Reply) else 0)
+
+
 class Replies:
     """A cache bounded in bytes. Safe for threads: one lock guards the kept replies and the flights."""
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: cachetools.LRUCache[Hashable, tuple[float, Reply | NotFound]] = cachetools.LRUCache(
-            max_bytes, getsizeof=lambda entry: 512 + (2 * len(entry[1].body) if isinstance(entry[1], Reply) else 0)
-        )
+        self._kept: cachetools.TTLCache[Hashable, tuple[float, Reply | NotFound]]
+        self._kept = cachetools.TTLCache(max_bytes, FRESH_SECONDS, timer=clock, getsizeof=_size)
         self._flights: dict[Hashable, tuple[int, Future[Reply]]] = {}
         self._numbers = itertools.count()
 

@@ -46,6 +46,8 @@ VERDICT_SECONDS = 2.0
 RECEIVE_BYTES = 1 << 18
 
 _HEADER = struct.Struct("!4sII")
+_HELLO = b"H:zuul-rest:hello"
+"""A handle that no job has."""
 
 
 class GearmanTransport:
@@ -138,6 +140,7 @@ class GearmanTransport:
         if not call.done.wait(max(0.0, deadline - time.monotonic())):
             link.give_up(call)
             if not call.done.wait(VERDICT_SECONDS):
+                link.suspect(call)
                 raise OutcomeUnknown(f"{function} was not answered in time, and gearman does not answer either")
         return call.outcome()
 
@@ -149,7 +152,7 @@ class _ConnectionLost(Exception):
 
 
 class _Call:
-    """One job on its way. Everything but `done` belongs to the link's thread until `done` is set."""
+    """One job on its way. It belongs to the link's thread until `done` is set, but for `given_up`."""
 
     def __init__(self, function: str, payload: bytes) -> None:
         self.function = function
@@ -158,6 +161,7 @@ class _Call:
         self.sent = False
         self.handle: bytes | None = None
         self.given_up = False
+        """Set by the caller's thread, and never unset."""
         self.cancelled: bool | None = None
         self._reply: bytes | None = None
         self._error: RestError | _ConnectionLost | None = None
@@ -206,7 +210,13 @@ class _Link(threading.Thread):
             self._drain_inbox()
 
     def give_up(self, call: _Call) -> None:
+        call.given_up = True
         self._inbox.append(("give up", call))
+        self._wake()
+
+    def suspect(self, call: _Call) -> None:
+        """The server has not even said what became of the call: break the connection, so that others are asked."""
+        self._inbox.append(("suspect", call))
         self._wake()
 
     def stop(self) -> None:
@@ -231,10 +241,9 @@ class _Link(threading.Thread):
                     )  # fmt: skip
                     self.tried.set()
                     self._drain_inbox()
-                    self._stopping.wait(RECONNECT_SECONDS)
-                    continue
-                log.info("connected to gearman server %s port %s", *self._address)
-                self._talk(connection)
+                else:
+                    self._talk(connection)
+                self._stopping.wait(RECONNECT_SECONDS)
         finally:
             self.up = False
             self.tried.set()
@@ -258,8 +267,8 @@ class _Link(threading.Thread):
         """Cancelled, in the order in which the server's lines will come."""
         self._send(constants.OPTION_REQ, b"exceptions")  # else gearmand keeps an exception's text back
         self._send(constants.SET_CLIENT_ID, self._client_id.encode())
-        self.up = True
-        self.tried.set()
+        self._send(constants.GET_STATUS, _HELLO)  # any server answers that; until then this one is not up
+        patience = time.monotonic() + VERDICT_SECONDS
         selector = selectors.DefaultSelector()
         try:
             selector.register(self._wake_receive, selectors.EVENT_READ)
@@ -270,7 +279,9 @@ class _Link(threading.Thread):
                     self._write(connection)
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0)
                 selector.modify(connection, events)
-                for key, _ in selector.select():
+                if not self.up and time.monotonic() > patience:
+                    raise _ProtocolError("it accepts connections, but does not answer")
+                for key, _ in selector.select(None if self.up else VERDICT_SECONDS):
                     if key.fileobj is self._wake_receive:
                         with contextlib.suppress(BlockingIOError):
                             self._wake_receive.recv(4096)
@@ -285,6 +296,7 @@ class _Link(threading.Thread):
             selector.close()
             connection.close()
             log.info("disconnected from gearman server %s port %s", *self._address)
+            self.tried.set()
             for call in {*self._created, *self._jobs.values()}:
                 call.finish(error=_ConnectionLost(call.sent))
             self._drain_inbox()
@@ -292,14 +304,18 @@ class _Link(threading.Thread):
     def _take_inbox(self) -> None:
         while self._inbox:
             what, call = self._inbox.popleft()
-            if what == "submit":
+            if what == "submit" and call.given_up:
+                call.finish(error=Timeout(f"{call.function} could not be sent in time"))
+            elif what == "submit":
                 call.sent = True
                 self._created.append(call)
                 self._send(constants.SUBMIT_JOB, b"\0".join((call.function.encode(), b"", call.payload)))
-            elif not call.done.is_set():
-                call.given_up = True
-                if call.handle is not None:
-                    self._cancel(call)
+            elif call.done.is_set():
+                continue
+            elif what == "suspect":
+                raise _ProtocolError("it does not answer")
+            elif call.handle is not None:
+                self._cancel(call)
 
     def _drain_inbox(self) -> None:
         """Nobody is connected: what was handed in meanwhile is lost, and was never sent."""
@@ -380,6 +396,10 @@ class _Link(threading.Thread):
             log.error("gearman server %s port %s: error %s", *self._address, rest[:200])
         elif kind in (constants.WORK_COMPLETE, constants.WORK_FAIL, constants.WORK_EXCEPTION):
             self._take_result(kind, handle, rest)
+        elif kind == constants.STATUS_RES and handle == _HELLO:
+            log.info("connected to gearman server %s port %s", *self._address)
+            self.up = True
+            self.tried.set()
         elif kind == constants.STATUS_RES:
             known_running = rest.split(b"\0")
             cancelled = self._jobs.pop(handle, None)
@@ -407,7 +427,8 @@ def _open(address: tuple[str, int], tls: tuple[str, str, str] | None, timeout_se
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 5)):
+        options = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 5), ("TCP_USER_TIMEOUT", 30_000))
+        for option, value in options:
             if hasattr(socket, option):
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         if tls:
