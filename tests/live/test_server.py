@@ -750,6 +750,7 @@ def test_a_paste_file_that_does_not_exist_is_one_sentence(start, tmp_path):
         (get(STATUS, "Host: another"), (400,)),
         (get(STATUS, "Content-Length: x"), (400,)),
         (get(STATUS, "Content-Length: -1"), (400,)),
+        (get(STATUS, f"Content-Length: {'9' * 5000}"), (400,)),
         (get(STATUS, "Content-Length: 1", "Content-Length: 2"), (400,)),
         (get(STATUS, "Content-Length: 1", "Transfer-Encoding: chunked"), (400,)),
         (get(STATUS, "Transfer-Encoding: gzip"), (400,)),
@@ -846,6 +847,24 @@ def test_clients_that_do_not_read_cost_little_and_hold_nobody_up(start):
             assert process.sockets() == sockets + 20
         wait_until(lambda: process.sockets() == sockets, what="all connections closed")
         assert other.get(STATUS).status == 200
+
+
+def test_a_client_that_pipelines_and_does_not_read_is_not_answered_further(start):
+    process = start(launcher=impatient_launcher())
+    port = port_of(process)
+    with Client(port) as other, Client(port, receive_bytes=4096) as greedy:
+        assert other.get("/api/tenant/large/status").status == 200
+        before = process.resident_bytes()
+        greedy.send(get("/api/tenant/large/status") * 200 + get(STATUS))
+        greedy.head()
+        assert other.get(STATUS).status == 200
+        assert process.resident_bytes() - before < 40 << 20  # 200 answers would be 800 MB
+
+
+def test_a_request_behind_a_refused_one_in_the_same_segment_is_answered(client):
+    refused = b"POST /%zz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na"
+    client.send(refused + refused + get("/api/info"))
+    assert [client.response().status for _ in range(3)] == [400, 400, 200]
 
 
 def test_a_client_that_leaves_while_it_waits_leaves_nothing(server, port, zuul):
@@ -954,6 +973,20 @@ def test_a_stop_lets_a_slow_reader_have_all_bytes(start, fields):
         process.wait_for_output("stopping: 1 connections are open")
         assert len(client.read(size)) == size
         assert client.at_end()
+    assert process.ended(5) == 0
+
+
+def test_a_stop_is_not_held_up_by_a_request_whose_client_has_left(start, zuul):
+    process = start()
+    port = port_of(process)
+    sockets = process.sockets()
+    with Client(port) as client:
+        client.send_get("/api/tenant/slow/jobs")
+        wait_until(lambda: zuul.asked("job_list", "slow"), what="the call")
+    wait_until(lambda: process.sockets() <= sockets + 1, what="the client's leaving")  # one more: to gearman
+    process.send(signal.SIGTERM)
+    process.wait_for_output("stopping: 0 connections are open")
+    zuul.release.set()
     assert process.ended(5) == 0
 
 

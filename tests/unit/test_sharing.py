@@ -103,6 +103,16 @@ def test_a_damaged_file_is_fetched_anew(one, other, tmp_path):
     assert other.get("example", lambda: make(b'{"ok": 1}'), False).body == b'{"ok": 1}'
 
 
+def test_the_other_process_sees_at_a_glance_that_there_are_news(one, other):
+    old = one.get("example", lambda: make(age=2.0), False)
+    assert not other.has_news("example", old)
+    assert not other.has_news("widgets", old)
+    new = one.get("example", lambda: make(b'{"new": 1}'), False)
+    assert other.has_news("example", old)
+    assert not other.has_news("example", new)
+    assert not one.has_news("example", new)
+
+
 def test_nobody_else_can_read_it(one, tmp_path):
     one.get("example", make, False)
     (folder,) = tmp_path.iterdir()

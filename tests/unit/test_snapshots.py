@@ -371,6 +371,34 @@ def test_names_without_a_status_never_take_the_threads_of_those_with_one(schedul
     snapshots.close()
 
 
+class Elsewhere:
+    """Another process, as `Snapshots` sees it through sharing.py."""
+
+    def __init__(self):
+        self.newest = None
+
+    def has_news(self, tenant, snapshot):
+        return self.newest is not None and self.newest.fetched > snapshot.fetched
+
+    def get(self, tenant, make, compress):
+        return self.newest or make()
+
+
+def test_what_another_process_fetched_is_served_before_our_own_grows_old(scheduler, clock):
+    elsewhere = Elsewhere()
+    snapshots = Airport(scheduler, stale_seconds=STALE_SECONDS, shared=elsewhere, clock=clock)
+    own = snapshots.get("t")
+    snapshots.wait_for_landing()
+    clock.now += 0.2
+    elsewhere.newest = Snapshot(b'{"other": 1}', clock.now, 1600000000.0, compress=False)
+    assert snapshots.look("t") is own  # still served, while the other is taken in behind it
+    snapshots.wait_for_landing()
+
+    assert snapshots.look("t") is elsewhere.newest
+    assert len(scheduler.calls) == 1
+    snapshots.close()
+
+
 def test_the_close_ends_all_waits(scheduler, clock, pool):
     snapshots = Airport(scheduler, stale_seconds=STALE_SECONDS, flights=4, clock=clock)
     for tenant in "ab":

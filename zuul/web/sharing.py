@@ -33,12 +33,18 @@ class SharedSnapshots:
         parent = parent or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
         self._folder = os.path.join(parent, f"zuul-rest-{os.geteuid()}-{digest}")
 
+    def has_news(self, tenant: str, snapshot: Snapshot) -> bool:
+        """Whether another process has made a newer one."""
+        try:
+            return os.stat(self._path(tenant)).st_mtime_ns > _nanoseconds(snapshot)
+        except OSError:
+            return False
+
     def get(self, tenant: str, make: Callable[[], Snapshot], compress: bool) -> Snapshot:
         """The snapshot that another process has just made, else the one of `make`, which others will see."""
-        digest = hashlib.blake2b(tenant.encode(), digest_size=16).hexdigest()
-        path = os.path.join(self._folder, digest)
+        path = self._path(tenant)
         # Names without a tenant come here too, so there is a lock for each digest's beginning, not for each name.
-        lock_path = os.path.join(self._folder, f"{digest[:3]}.lock")
+        lock_path = os.path.join(self._folder, f"{os.path.basename(path)[:3]}.lock")
         try:
             self._require_folder()
             lock = open(lock_path, "ab")  # noqa: SIM115 -- closed by the "with" below
@@ -56,6 +62,9 @@ class SharedSnapshots:
                 _write(path, kept)
             return kept
 
+    def _path(self, tenant: str) -> str:
+        return os.path.join(self._folder, hashlib.blake2b(tenant.encode(), digest_size=16).hexdigest())
+
     def _require_folder(self) -> None:
         """:raises OSError: the folder cannot be made, or is not ours alone."""
         with contextlib.suppress(FileExistsError):
@@ -63,6 +72,10 @@ class SharedSnapshots:
         found = os.lstat(self._folder)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise PermissionError(f"{self._folder} is not a folder of this user alone")
+
+
+def _nanoseconds(snapshot: Snapshot) -> int:
+    return int(snapshot.fetched * 1e9)
 
 
 def _read(path: str, max_age_seconds: float, compress: bool) -> Snapshot | None:
@@ -93,6 +106,8 @@ def _write(path: str, snapshot: Snapshot) -> None:
             file.write(json.dumps(head).encode() + b"\n")
             file.write(snapshot.body)
             file.write(packed)
+        # So that one look at the file's time tells whether it has news.
+        os.utime(temporary, ns=(_nanoseconds(snapshot), _nanoseconds(snapshot)))
         os.replace(temporary, path)
     except OSError as error:
         log.warning("this snapshot is not shared: %s", error)

@@ -42,6 +42,9 @@ GRACE_SECONDS = 1.0
 """For how long a flight may keep those waiting who could have an old snapshot."""
 GZIP_WANTED_SECONDS = 60.0
 """Compression costs a big status 60 ms, so it is done while somebody has asked for it lately."""
+PEEK_SECONDS = 0.05
+"""Between two looks for what other processes have fetched: a client that meets them by turns must not see
+different statuses for long, since each change costs it the whole document."""
 UNKNOWN_TENANTS = 1000
 """Names without a status that are remembered for a second, so that they do not reach the scheduler."""
 
@@ -135,6 +138,9 @@ class Snapshot:
 class Shared(Protocol):
     """See sharing.py."""
 
+    def has_news(self, tenant: str, snapshot: Snapshot) -> bool:
+        """Whether somebody else has a newer one. Costs a microsecond."""
+
     def get(self, tenant: str, make: Callable[[], Snapshot], compress: bool) -> Snapshot:
         """A snapshot that somebody else has just made, else the one of `make`."""
 
@@ -161,6 +167,7 @@ class _Tenant:
         self.snapshot: Snapshot | None = None
         self.flight: Flight | None = None
         self.last_began = float("-inf")
+        self.last_peek = float("-inf")
         self.error: RestError | None = None
         self.gzip_wanted = float("-inf")
 
@@ -217,6 +224,10 @@ class Snapshots:
                 known.gzip_wanted = now
             snapshot = known.snapshot
             age = now - snapshot.fetched if snapshot else float("inf")
+            if self._shared and known.flight is None and now - known.last_peek >= PEEK_SECONDS and not self._closed:
+                known.last_peek = now
+                if snapshot and self._shared.has_news(tenant, snapshot):
+                    self._take_off(tenant, known, now)
             if snapshot and age <= FRESH_SECONDS:
                 return snapshot
             if known.flight is None and now - known.last_began >= FRESH_SECONDS and not self._closed:
