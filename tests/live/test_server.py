@@ -163,7 +163,7 @@ class Response(NamedTuple):
 
     def comparable(self):
         """All that must not depend on the way."""
-        own = ("date", "age", "x-request-id", "server")
+        own = ("date", "age", "expires", "x-request-id", "server")
         return self.status, sorted(field for field in self.fields if field[0] not in own), self.body
 
 
@@ -502,6 +502,28 @@ def test_both_ways_give_the_same_answer(server, port, path, fields):
     assert short.field("Access-Control-Allow-Origin") == "*"
     if "none" in path:
         assert_refusal(short, 404)
+
+
+@pytest.mark.parametrize("path", ["/status.json", "/status", "/small/status.json", "/small/status", "/tenants.json"])
+def test_legacy_urls_take_the_short_way_too(port, path):
+    for fields in ((), ("If-None-Match: *",), ("If-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT",)):
+        short, long = both_ways(port, path, *fields)
+        assert short.comparable() == long.comparable()
+        assert short.status == (304 if fields and (path != "/tenants.json" or "None" in fields[0]) else 200)
+
+
+def test_a_page_of_the_dashboard_and_the_status_at_its_url_tell_caches_apart(start, tmp_path):
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    port = port_of(start(web=f"static_path={tmp_path}", rest="whitelabel_tenant=small"))
+    for path in ("/status", "/small/status"):
+        short, long = both_ways(port, path)
+        assert short.comparable() == long.comparable()
+        assert ("vary", "Accept") in short.fields
+        with Client(port) as client:
+            page = client.get(path, "Accept: text/html")
+            assert page.body == b"<!doctype html>" and ("vary", "Accept") in page.fields
+    with Client(port) as client:
+        assert client.get("/api/status").short
 
 
 @pytest.mark.parametrize("path", [STATUS, JOBS])

@@ -189,6 +189,7 @@ def test_every_rest_option_is_read(conf):
         "cache_bytes": 2097152,
         "max_body_bytes": 4096,
         "access_log": False,
+        "whitelabel_tenant": "example",
     }
     assert set(values) == {option.name for option in settings.describe() if option.section == "rest"}
     read = conf("[rest]\n" + "".join(f"{k}={v}\n" for k, v in values.items())).rest

@@ -19,9 +19,16 @@ from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.controllers import api
+from zuul.web.controllers import api, legacy
 from zuul.web.controllers.root import is_pecan_application, pecan_application
-from zuul.web.filters import CorsFilter, GuardFilter, RequestFilter, SnapshotFilter, WsgiApplication
+from zuul.web.filters import (
+    CorsFilter,
+    GuardFilter,
+    RequestFilter,
+    SnapshotFilter,
+    StatusUrls,
+    WsgiApplication,
+)
 from zuul.web.settings import Gearman, Settings, read
 from zuul.web.sharing import SharedSnapshots
 from zuul.web.site import Site
@@ -134,7 +141,34 @@ def guard_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: st
 
 
 def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
-    return SnapshotFilter(app, services(global_conf.get("zuul_conf")).snapshots)
+    found = services(global_conf.get("zuul_conf"))
+    return SnapshotFilter(app, found.snapshots, _status_urls(app, found.settings.rest.whitelabel_tenant))
+
+
+def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    found = services(global_conf.get("zuul_conf"))
+    tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
+    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots))
+    return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
+
+
+def _status_urls(application: object, whitelabel_tenant: str | None) -> StatusUrls:
+    """Where a status is to be found in what stands behind the snapshot filter.
+
+    Its legacy URLs only if they are there, with nobody else's filter before them and outside of what is
+    mounted beside them. Otherwise they go the long way like everything else.
+    """
+    while isinstance(application, (RequestFilter, CorsFilter, GuardFilter)):
+        application = application.inner
+    if not isinstance(application, URLMap) or any(domain for (domain, _), _ in application.applications):
+        return StatusUrls(whitelabel_tenant)
+    mounted = {path: inner for (_, path), inner in application.applications}
+    outside = mounted.pop("", None)
+    return StatusUrls(
+        whitelabel_tenant,
+        outside if isinstance(outside, legacy.LegacyUrls) else None,
+        frozenset(path.split("/")[1] for path in mounted),
+    )
 
 
 # -- for a server that can answer from memory
@@ -153,7 +187,7 @@ def snapshots_in_front(application: object) -> SnapshotFilter | None:
 
 def all_ours(application: object) -> bool:
     """Whether nobody else's filter or application is in it, so that equal requests have equal answers."""
-    while isinstance(application, (RequestFilter, CorsFilter, GuardFilter, SnapshotFilter)):
+    while isinstance(application, (RequestFilter, CorsFilter, GuardFilter, SnapshotFilter, legacy.LegacyUrls)):
         application = application.inner
     if isinstance(application, URLMap):
         return all(domain is None and all_ours(inner) for (domain, _), inner in application.applications)

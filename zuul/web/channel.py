@@ -30,7 +30,6 @@ from zuul.web.filters import (
     error_headers,
     log_access,
     request_id,
-    status_tenant,
 )
 from zuul.web.snapshots import Answer, Flight, Snapshot, accepts_gzip, entity_tags, respond
 
@@ -209,7 +208,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         if fields is None:
             return False
         request = _ShortRequest(path, fields)
-        tenant = status_tenant(path)
+        tenant = self.factory.urls.tenant(path, fields.get(b"accept", ""))
         if tenant is not None:
             self.resetTimeout()
             self._status(request, tenant)
@@ -263,7 +262,8 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             fields.get(b"if-modified-since"),
         )
         age = b"Age: %d\r\n" % self.factory.snapshots.age_seconds(snapshot)
-        self._send(request, answer.status, answer.head + age, answer.body)
+        vary = b"Vary: Accept\r\n" if self.factory.urls.varies_by_accept(request.path) else b""
+        self._send(request, answer.status, answer.head + age + vary, answer.body)
 
     def _fail(self, request: _ShortRequest, error: errors.RestError) -> None:
         body = errors.body(error)

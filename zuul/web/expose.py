@@ -6,6 +6,7 @@ arguments come from the path, in order; the others are query parameters by name.
 
     a value of the declared type     WSME renders it
     a `Reply`                        bytes of the scheduler's, which the type only describes
+    a `Snapshot`                     the same of a status, with all its header fields
 
 and all answers to GET carry an entity tag, answer `If-None-Match`, and are compressed on demand. They
 are to be revalidated each time, unless the controller has a `cache_control` of its own.
@@ -14,6 +15,7 @@ are to be revalidated each time, unless the controller has a `cache_control` of 
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +31,7 @@ from wsme.exc import ClientSideError
 
 from zuul.web.backends.replies import Reply
 from zuul.web.errors import BadRequest, MethodNotAllowed, NotFound, RestError
-from zuul.web.snapshots import accepts_gzip, entity_tags
+from zuul.web.snapshots import Snapshot, accepts_gzip, entity_tags, respond
 
 JSON = "application/json"
 COMPRESS_FROM_BYTES = 1024
@@ -61,6 +63,8 @@ def expose(
         def answer(self: Any, request: webob.Request, response: webob.Response, *from_path: str) -> webob.Response:
             given, named = _arguments(definition, path_names, from_path, request)
             value = method(self, *given, **named)
+            if isinstance(value, Snapshot):
+                return _snapshot_response(request, value)
             if not isinstance(value, Reply):
                 value = Reply(wsme.rest.json.encode_result(value, definition.return_type).encode())
             if value.fresh_until is not None:
@@ -116,6 +120,15 @@ def _response(request: webob.Request, reply: Reply, content_type: str, cache_con
     return _plain(200, headers, reply.body)
 
 
+def _snapshot_response(request: webob.Request, snapshot: Snapshot) -> webob.Response:
+    fields = request.headers
+    answer = respond(
+        snapshot, fields.get("Accept-Encoding", ""), fields.get("If-None-Match"), fields.get("If-Modified-Since")
+    )
+    age = ("Age", str(max(0, int(time.monotonic() - snapshot.fetched))))
+    return webob.Response(status=answer.status, headerlist=[*answer.headers, age], app_iter=[answer.body])
+
+
 def _plain(status: int, headers: list[tuple[str, str]], body: bytes) -> webob.Response:
     if status not in (204, 304):
         headers = [*headers, ("Content-Length", str(len(body)))]
@@ -161,7 +174,7 @@ class UrlMap:
     :param other: takes every name that is not in the map.
     """
 
-    def __init__(self, urls: dict[str, Any], *, index: Url | None = None, other: Url | None = None) -> None:
+    def __init__(self, urls: dict[str, Any], *, index: Url | None = None, other: Url | UrlOf | None = None) -> None:
         self._urls = urls
         self._index = index
         self._other = other

@@ -17,7 +17,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from zuul.web import errors
@@ -168,37 +168,113 @@ class GuardFilter:
         return None
 
 
-def status_tenant(path: str) -> str | None:
-    """The tenant of a path `/api/tenant/{tenant}/status`, in the characters that WSGI has (latin-1)."""
-    if path.startswith("/api/tenant/") and path.endswith("/status") and len(path) <= MAX_URL_BYTES:
-        tenant = path[12:-7]
-        if tenant and "/" not in tenant and "\0" not in tenant:
-            return tenant
-    return None
+def wants_page(accept: str) -> bool:
+    """Whether an Accept field is that of a browser which loads a page."""
+    return "text/html" in accept.lower()
+
+
+class LegacyNames(Protocol):
+    """What the legacy URLs of a composition mean; see controllers/legacy.py. Nothing here may block."""
+
+    has_pages: bool
+    """Whether a dashboard stands behind them, with pages at some of the same URLs."""
+
+    def belongs_to_others(self, first_segment: str) -> bool:
+        """Whether all URLs that begin so are an application's or a file's, whatever the tenants are called."""
+
+    def default_tenant_at_hand(self) -> str | None:
+        """The tenant of URLs that name none, unless the scheduler must be asked for it."""
+
+    def is_tenant_at_hand(self, name: str) -> bool:
+        """Whether this is certainly a tenant, without asking the scheduler."""
+
+
+class StatusUrls:
+    """The URLs of a status, of all eras.
+
+    :param whitelabel_tenant: the tenant of `/api/status`.
+    :param legacy: None where the composition has no legacy URLs, or might not let everybody have them.
+    :param mounted: first segments below which other applications stand.
+    """
+
+    def __init__(
+        self,
+        whitelabel_tenant: str | None = None,
+        legacy: LegacyNames | None = None,
+        mounted: frozenset[str] = frozenset(),
+    ) -> None:
+        self._whitelabel_tenant = whitelabel_tenant
+        self._legacy = legacy
+        self._mounted = mounted
+
+    def tenant(self, path: str, accept: str = "") -> str | None:
+        """The tenant whose status is at a path, which is in the characters that WSGI has (latin-1).
+
+        None also where a status may be but only the long way can tell. Every request passes here; those
+        for anything else cost one comparison.
+        """
+        if not path.endswith(("/status", "/status.json")) or len(path) > MAX_URL_BYTES or "\0" in path:
+            return None
+        if path.startswith("/api/"):
+            if path.startswith("/api/tenant/") and path.endswith("/status"):
+                tenant = path[12:-7]
+                if not tenant or "/" in tenant:
+                    return None
+                return tenant if tenant.isascii() else _decoded(tenant)
+            return self._whitelabel_tenant if path == "/api/status" else None
+        legacy = self._legacy
+        if legacy is None or (accept and self.varies_by_accept(path) and wants_page(accept)):
+            return None
+        first, _, rest = path[1:].partition("/")
+        if first in self._mounted or legacy.belongs_to_others(first):
+            return None
+        if not rest:
+            return legacy.default_tenant_at_hand()
+        return first if "/" not in rest and legacy.is_tenant_at_hand(first) else None
+
+    def varies_by_accept(self, path: str) -> bool:
+        """Whether browsers get a page of the dashboard there. Nobody but scripts ever asked for `.json`."""
+        legacy = self._legacy
+        return legacy is not None and legacy.has_pages and path.endswith("/status") and not path.startswith("/api/")
+
+
+def _decoded(text: str) -> str | None:
+    """A part of a path as text; None if it is not UTF-8, which the guard refuses."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return None
+
+
+VARY_ACCEPT = ("Vary", "Accept")
 
 
 class SnapshotFilter:
     """Answers plain GET and HEAD of a status; with a query or another method it goes the long way."""
 
-    def __init__(self, inner: WsgiApplication, snapshots: Snapshots) -> None:
+    def __init__(self, inner: WsgiApplication, snapshots: Snapshots, urls: StatusUrls | None = None) -> None:
         self.inner = inner
         self.snapshots = snapshots
+        self.urls = urls or StatusUrls()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
-        tenant = status_tenant(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+        path, mounted_at = environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
+        if mounted_at and f"{mounted_at}/".startswith("/api/"):
+            # Behind a urlmap. Any other mount point is that of all of us and no part of our URLs: where that
+            # is /ci, /ci/status is no status of a tenant ci.
+            path = mounted_at + path
+        tenant = self.urls.tenant(path, environ.get("HTTP_ACCEPT", ""))
         if tenant is None or environ.get("QUERY_STRING") or method not in ("GET", "HEAD"):
             return self.inner(environ, start_response)
-        if not tenant.isascii():
-            try:
-                tenant = tenant.encode("latin-1").decode()
-            except UnicodeError:
-                return self.inner(environ, start_response)  # the guard refuses it
         encodings = environ.get("HTTP_ACCEPT_ENCODING", "")
         try:
             snapshot = self.snapshots.get(tenant, accepts_gzip(encodings))
         except errors.RestError as error:
             return refuse(error, environ, start_response, ANY_ORIGIN)
         answer = respond(snapshot, encodings, environ.get("HTTP_IF_NONE_MATCH"), environ.get("HTTP_IF_MODIFIED_SINCE"))
-        start_response(answer.status, [*answer.headers, ("Age", str(self.snapshots.age_seconds(snapshot)))])
+        headers = [*answer.headers, ("Age", str(self.snapshots.age_seconds(snapshot)))]
+        if self.urls.varies_by_accept(path):
+            headers.append(VARY_ACCEPT)
+        start_response(answer.status, headers)
         return [answer.body] if method == "GET" else []

@@ -22,7 +22,7 @@ from twisted.web import http, resource, server, wsgi
 from zuul.web import errors
 from zuul.web.application import all_ours, services, snapshots_in_front
 from zuul.web.channel import Channel, ReadyAnswers
-from zuul.web.filters import WsgiApplication, error_headers
+from zuul.web.filters import StatusUrls, WsgiApplication, error_headers
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
 
@@ -57,6 +57,7 @@ def serve(application: WsgiApplication, settings: Settings) -> None:
     site = _Site(
         _Everything(pool, ready.recording(application) if ready else application),
         snapshots=front.snapshots if front else None,
+        urls=front.urls if front else StatusUrls(),
         ready=ready,
         log_requests=settings.rest.access_log,
         max_body_bytes=settings.rest.max_body_bytes,
@@ -159,6 +160,7 @@ class _Site(server.Site):  # type: ignore[misc]
         root: resource.Resource,
         *,
         snapshots: Snapshots | None,
+        urls: StatusUrls,
         ready: ReadyAnswers | None,
         log_requests: bool,
         max_body_bytes: int,
@@ -166,6 +168,7 @@ class _Site(server.Site):  # type: ignore[misc]
         super().__init__(root, requestFactory=_Request, timeout=IDLE_SECONDS)
         self.protocol = Channel
         self.snapshots = snapshots
+        self.urls = urls
         self.ready = ready
         self.log_requests = log_requests
         self.max_body_bytes = max_body_bytes

@@ -140,6 +140,9 @@ def _flag(text: str) -> bool:
 
 
 TEXT: Kind[str] = Kind("some text", lambda text: _accept(text, bool(text)))
+TENANT: Kind[str] = Kind(
+    "the name of a tenant, without a slash", lambda text: _accept(text, re.fullmatch(r"[^/\0]+", text) is not None)
+)
 HOST: Kind[str] = Kind("a host name or an IP address without brackets", _host)
 PORT = whole(1, 65535)
 HTTP_URL = url("http", "https")
@@ -216,6 +219,9 @@ class Rest:
     )
     max_body_bytes: int = option(whole(1024, GIBIBYTE), 1024**2, "Largest request body.", unit="bytes")
     access_log: bool = option(BOOLEAN, True, "Whether every request is logged.")
+    whitelabel_tenant: str | None = option(
+        TENANT, None, "The one tenant to serve at the root: `/api/status`, `/status.json` and so on."
+    )
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from wsgiref.util import FileWrapper
 
 from zuul.web import errors
 from zuul.web.errors import BadRequest, MethodNotAllowed, NotFound, RestError
+from zuul.web.filters import wants_page
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -131,8 +132,7 @@ class Site:
         return Reply("200 OK", [*self._landing_headers, *about], [self._landing_page])
 
     def _dashboard(self, environ: WSGIEnvironment, root: bytes, path: str, segments: list[str]) -> Reply:
-        wants_page = "text/html" in environ.get("HTTP_ACCEPT", "").lower()
-        is_asset = _extension(segments[-1]) in ASSET_EXTENSIONS and not wants_page
+        is_asset = _extension(segments[-1]) in ASSET_EXTENSIONS and not wants_page(environ.get("HTTP_ACCEPT", ""))
         candidates = [segments]
         if is_asset:
             candidates += [segments[n:] for n in range(1, min(len(segments), MAX_DROPPED_SEGMENTS + 1))]

@@ -87,6 +87,7 @@ class Snapshot:
         self.last_modified = formatdate(changed_at, usegmt=True)
         shared = [
             ("Cache-Control", "public, max-age=1"),
+            ("Expires", formatdate(time.time() + FRESH_SECONDS, usegmt=True)),  # from Zuul 2
             ("Last-Modified", self.last_modified),
             ("Vary", "Accept-Encoding"),
             ("Access-Control-Allow-Origin", "*"),
@@ -288,6 +289,12 @@ class Snapshots:
             _wait(found.landed, self.patience(tenant, found))
             found = self.landed(tenant, found)
         return found
+
+    def has(self, tenant: str) -> bool:
+        """Whether there is a snapshot of it, however old. A name that is no tenant's has none."""
+        with self._lock:
+            known = self._tenants.get(tenant)
+            return known is not None and known.snapshot is not None
 
     def age_seconds(self, snapshot: Snapshot) -> int:
         return int(self._clock() - snapshot.fetched)

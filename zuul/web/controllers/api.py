@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
@@ -54,7 +56,7 @@ LINKS = {
 def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
     """Every URL below /api, on one screen."""
 
-    def tenant(name: str) -> UrlMap:
+    def tenant(name: str) -> dict[str, Any]:
         jobs = JobsController(scheduler, name)
         projects = ProjectsController(scheduler, name)
         keys = KeysController(scheduler, name)
@@ -68,32 +70,32 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
             freeze = FreezeJobsController(scheduler, name, pipeline_name)
             return UrlMap({"project": Url(segments=None, get=freeze.get)})
 
-        return UrlMap(
-            {
-                "info": Url(get=InfoController(settings, name).get),
-                "status": UrlMap(
-                    {"change": Url(segments=None, get=status.get_change)},
-                    index=Url(get=status.get),
-                ),
-                "jobs": Url(get=jobs.get_all),
-                "job": Url(segments=None, get=jobs.get_one),
-                "projects": Url(get=projects.get_all),
-                "project": Url(segments=None, get=projects.get_one, endings=project_endings),
-                "pipeline": UrlOf(pipeline),
-                "pipelines": Url(get=PipelinesController(scheduler, name).get_all),
-                "key": Url(segments=None, get=keys.get_secrets),
-                "project-ssh-key": Url(segments=None, get=keys.get_ssh),
-                "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
-                "autohold": UrlMap({}, index=Url(get=holds.get_all), other=Url(segments=1, get=holds.get_one)),
-            }
-        )
+        return {
+            "info": Url(get=InfoController(settings, name).get),
+            "status": UrlMap(
+                {"change": Url(segments=None, get=status.get_change)},
+                index=Url(get=status.get),
+            ),
+            "jobs": Url(get=jobs.get_all),
+            "job": Url(segments=None, get=jobs.get_one),
+            "projects": Url(get=projects.get_all),
+            "project": Url(segments=None, get=projects.get_one, endings=project_endings),
+            "pipeline": UrlOf(pipeline),
+            "pipelines": Url(get=PipelinesController(scheduler, name).get_all),
+            "key": Url(segments=None, get=keys.get_secrets),
+            "project-ssh-key": Url(segments=None, get=keys.get_ssh),
+            "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
+            "autohold": UrlMap({}, index=Url(get=holds.get_all), other=Url(segments=1, get=holds.get_one)),
+        }
 
+    whitelabel = settings.rest.whitelabel_tenant
     return UrlMap(
         {
             "info": Url(get=InfoController(settings).get),
+            **(tenant(whitelabel) if whitelabel else {}),
             "tenants": Url(get=TenantsController(scheduler).get_all),
             "connections": Url(get=ConnectionsController(scheduler).get_all),
-            "tenant": UrlOf(tenant),
+            "tenant": UrlOf(lambda name: UrlMap(tenant(name))),
         },
         index=Url(get=IndexController(LINKS).get),
     )

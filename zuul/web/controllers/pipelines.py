@@ -10,7 +10,7 @@ from zuul.web.backends.scheduler import Scheduler
 from zuul.web.expose import expose
 from zuul.web.resources.pipelines import Pipeline
 from zuul.web.resources.status import Item, Status
-from zuul.web.snapshots import Snapshots
+from zuul.web.snapshots import Snapshot, Snapshots
 
 
 class PipelinesController:
@@ -34,9 +34,9 @@ class StatusController:
         self._tenant = tenant
 
     @expose(Status)
-    def get(self) -> Reply:
+    def get(self) -> Snapshot:
         """Everything in the tenant's pipelines now."""
-        return Reply(self._snapshots.get(self._tenant).body)
+        return self._snapshots.get(self._tenant, want_gzip=True)  # who comes this way may take it
 
     @expose([Item], str)
     def get_change(self, change: str) -> Reply:

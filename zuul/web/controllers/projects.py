@@ -48,12 +48,12 @@ class KeysController:
     @expose(text, str, content_type="text/plain")
     def get_secrets(self, file: str) -> Reply:
         """The key with which secrets for the project are encrypted, in PEM."""
-        return self._scheduler.key_get(self._tenant, _project_of_key(file), "secrets")
+        return self._scheduler.key_get(self._tenant, project_of_key(file), "secrets")
 
     @expose(text, str, content_type="text/plain")
     def get_ssh(self, file: str) -> Reply:
         """The project's SSH key, one line as in authorized_keys."""
-        key = self._scheduler.key_get(self._tenant, _project_of_key(file), "ssh")
+        key = self._scheduler.key_get(self._tenant, project_of_key(file), "ssh")
         return Reply(key.body + b"\n")
 
 
@@ -75,7 +75,8 @@ class FreezeJobsController:
         raise not_found
 
 
-def _project_of_key(file: str) -> str:
+def project_of_key(file: str) -> str:
+    """The project in `{project}.pub`. :raises NotFound: it is no such name."""
     project = file.removesuffix(".pub")
     if project == file or not project:
         raise NotFound("the URL of a public key ends in .pub")

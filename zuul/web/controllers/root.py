@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The top of the URL maps; read this file first.
 
-    /api/...     controllers/api.py    upstream's URLs           }  both name the same controllers,
-    /v1/...      controllers/v1.py     Storyboard-style URLs     }  one per resource (next to this file)
-    everything else                    site.py: an operator's dashboard, or our own page
+    /api/...     controllers/api.py      upstream's URLs           }  all name the same controllers,
+    /v1/...      controllers/v1.py       Storyboard-style URLs     }  one per resource (next to
+    /status.json, ...
+                 controllers/legacy.py   URLs of former Zuuls      }  this file)
+    everything else                      site.py: an operator's dashboard, or our own page
 
 A map is made of three pieces from expose.py: `UrlMap` (a level with fixed names), `UrlOf` (a level that
 is somebody's name) and `Url` (the end: HTTP methods and their controllers). Pecan asks the map where a
