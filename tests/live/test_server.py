@@ -1001,11 +1001,15 @@ def test_a_stop_lets_a_slow_reader_have_all_bytes(start, fields):
 def test_a_stop_is_not_held_up_by_a_request_whose_client_has_left(start, zuul):
     process = start()
     port = port_of(process)
-    sockets = process.sockets()
-    with Client(port) as client:
-        client.send_get("/api/tenant/slow/jobs")
-        wait_until(lambda: zuul.asked("job_list", "slow"), what="the call")
-    wait_until(lambda: process.sockets() <= sockets + 1, what="the client's leaving")  # one more: to gearman
+    with Client(port) as first:
+        assert first.get(STATUS, *LONG_WAY).status == 200  # now the connection to gearman is up
+        sockets = process.sockets()
+        asked = zuul.asked("job_list", "slow")
+        with Client(port) as leaving:
+            leaving.send_get("/api/tenant/slow/jobs")
+            wait_until(lambda: zuul.asked("job_list", "slow") > asked, what="the call")
+        wait_until(lambda: process.sockets() == sockets, what="the client's leaving")
+    wait_until(lambda: process.sockets() == sockets - 1, what="the first client's leaving")
     process.send(signal.SIGTERM)
     process.wait_for_output("stopping: 0 connections are open")
     zuul.release.set()
