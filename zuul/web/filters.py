@@ -13,10 +13,10 @@ filter that it must not go past (see application.py).
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from random import getrandbits
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -38,7 +38,7 @@ _acceptable_id = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}\Z").match
 
 def request_id(proposed: str | None) -> str:
     """The client's own X-Request-Id if it is fit for a log line, else a new one."""
-    return proposed if proposed and _acceptable_id(proposed) else os.urandom(8).hex()
+    return proposed if proposed and _acceptable_id(proposed) else f"{getrandbits(64):016x}"
 
 
 def log_access(identifier: str, client: str, method: str, path: str, status: str, size: str, began: float) -> None:
@@ -82,20 +82,15 @@ class RequestFilter:
         self.log_requests = log_requests
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        began = time.perf_counter()
         identifier = request_id(environ.get("HTTP_X_REQUEST_ID"))
         environ["zuul.request_id"] = identifier
-        log_it = self.log_requests and access_log.isEnabledFor(logging.INFO)
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if log_it:
-                size = next((value for name, value in headers if name == "Content-Length"), "-")
-                client = environ.get("REMOTE_ADDR", "-")
-                log_access(identifier, client, environ["REQUEST_METHOD"], path, status[:3], size, began)
             headers = [*headers, ("X-Request-Id", identifier)]
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
+        if self.log_requests and access_log.isEnabledFor(logging.INFO):
+            start = self._logging(environ, start, identifier)
         try:
             return self.inner(environ, start)
         except errors.RestError as error:
@@ -103,6 +98,19 @@ class RequestFilter:
         except Exception:
             log.exception("request %s failed", identifier)
             return refuse(errors.ServerError(f"this is a defect; the log has it as {identifier}"), environ, start)
+
+    def _logging(self, environ: Environ, start_response: StartResponse, identifier: str) -> StartResponse:
+        """A `start_response` that logs. The path is taken now: on its way it is taken apart."""
+        began = time.perf_counter()
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            size = next((value for name, value in headers if name == "Content-Length"), "-")
+            client = environ.get("REMOTE_ADDR", "-")
+            log_access(identifier, client, environ["REQUEST_METHOD"], path, status[:3], size, began)
+            return start_response(status, headers, exc_info)
+
+        return start
 
 
 class CorsFilter:
