@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+
 import pytest
 from shapes import undeclared
 
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.controllers.holds import HoldsController
+from zuul.web.expose import API
+from zuul.web.resources.holds import REQUEST
 from zuul.web.resources.info import Authentication
 
 AUTH = """
@@ -66,8 +70,7 @@ def test_an_id_that_is_no_number_is_404_and_not_asked_for(app_with, refusal, req
 
 
 def test_a_list_is_read_anew_each_time(app_with):
-    replies = iter(['[{"id": "0000000001", "tenant": "example", "project": "p", "job": "j", "ref_filter": ".*", '
-                    '"max_count": 1, "reason": "r", "node_expiration": 0}]', "[]"])  # fmt: skip
+    replies = iter([json.dumps([{**REQUEST, "tenant": "example"}]), "[]"])
     app = app_with(autohold_list=lambda arguments: next(replies))
 
     assert len(app.get(HOLDS.format("example")).json) == 1
@@ -85,7 +88,7 @@ def test_with_tokens_a_project_has_its_holds_below_it(make_app, functions, proje
     response = app.get(PROJECT_HOLDS.format(project))
 
     assert [hold["project"] for hold in response.json] == ["review.example.com/core/compute"]
-    assert undeclared(HoldsController.get_of_project.definition.return_type, response.json) == []
+    assert undeclared(HoldsController.get_of_project.exposed.result(API), response.json) == []
     assert app.get(PROJECT_HOLDS.format(project), headers={"If-None-Match": response.headers["ETag"]}).status_int == 304
     assert app.get(PROJECT_HOLDS.format("nope")).json == []
 
@@ -96,7 +99,7 @@ def test_with_tokens_the_holds_of_a_project_are_refused_like_others(make_app, fu
 
     refusal(app.get(url, {"project": "other"}, status="*"), 400)
     refusal(app.get(url.replace("example", "nope"), status="*"), 404)
-    assert app.delete(url, status="*").headers["Allow"] == "GET, HEAD"
+    assert app.delete(url, status="*").headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @spelt

@@ -149,7 +149,7 @@ def test_a_change_is_a_list_of_its_items(whitelabel, url):
 
     assert items == whitelabel.get(f"/api/status/change/{CHANGE}").json
     assert items
-    assert undeclared(LegacyChangeController.get.definition.return_type, items) == []
+    assert undeclared(LegacyChangeController.get.exposed.definition.return_type, items) == []
 
 
 @pytest.mark.parametrize("url", ["/status/change/1,1", "/example/status/change/1,1", "/status/change/x"])
@@ -199,12 +199,12 @@ def test_head_has_the_fields_of_get_and_no_body(whitelabel, url):
 
 
 @all_urls
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_another_method_is_405(whitelabel, refusal, url, method):
     response = whitelabel.request(url, method=method, status="*")
 
     refusal(response, 405)
-    assert response.headers["Allow"] == "GET, HEAD"
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @all_urls

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "zuul" / "web"
 FLOORS = {
     "entry": ("application", "wsgi", "server", "channel", "cli", "check", "openapi"),
     "controllers": ("controllers", "streaming", "sandbox", "site"),
-    "expose": ("expose", "hooks", "filters", "snapshots", "sharing"),
+    "expose": ("expose", "hooks", "filters", "urls", "collections", "rendering", "renderings", "snapshots", "sharing"),
     "backends": ("backends", "resources", "auth"),
     "errors": ("errors", "settings"),
 }
@@ -25,9 +25,9 @@ OWNERS = {
     "sqlalchemy": ("backends/history.py", "backends/spool.py"),
     "twisted": ("server.py", "channel.py", "streaming/"),
     "autobahn": ("streaming/",),
-    "pecan": ("expose.py", "hooks.py", "controllers/root.py"),
+    "pecan": ("expose.py", "hooks.py", "urls.py", "controllers/root.py"),
     "wsme": ("expose.py", "resources/"),
-    "wsme.types": ("expose.py", "resources/", "controllers/", "openapi.py"),
+    "wsme.types": ("expose.py", "collections.py", "rendering.py", "resources/", "controllers/", "openapi.py"),
 }
 """Who may import a library, as a file or a folder. The longest name that fits counts."""
 

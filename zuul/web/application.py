@@ -19,8 +19,9 @@ from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.controllers import api, legacy
+from zuul.web.controllers import api, legacy, v1
 from zuul.web.controllers.root import is_pecan_application, pecan_application
+from zuul.web.expose import API, V1
 from zuul.web.filters import (
     CorsFilter,
     GuardFilter,
@@ -120,7 +121,12 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    return pecan_application(api.url_map(found.settings, found.scheduler, found.snapshots))
+    return pecan_application(api.url_map(found.settings, found.scheduler, found.snapshots), API)
+
+
+def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    found = services(global_conf.get("zuul_conf"))
+    return pecan_application(v1.url_map(found.settings, found.scheduler, found.snapshots), V1)
 
 
 def site_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -148,7 +154,7 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots))
+    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots), API)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 

@@ -4,12 +4,14 @@
 `@expose(result, *arguments)` above a method `f(self, ...)` makes a Pecan controller of it. The first
 arguments come from the path, in order; the others are query parameters by name. A method returns
 
-    a value of the declared type     WSME renders it
-    a `Reply`                        bytes of the scheduler's, which the type only describes
+    a value of the declared type     or plain dicts and lists in a `Document`
+    a `Reply`                        bytes of the scheduler's, which the type describes
     a `Snapshot`                     the same of a status, with all its header fields
 
-and all answers to GET carry an entity tag, answer `If-None-Match`, and are compressed on demand. They
-are to be revalidated each time, unless the controller has a `cache_control` of its own.
+What becomes of it is a matter of the map that the URL is in (its `Dialect`): below /api a reply goes out as it came,
+below /v1 it has what its type declares, in JSON or XML. In both, collections can be paged, sorted and filtered, and
+attributes chosen (collections.py). All answers to GET carry an entity tag, answer `If-None-Match`, and are compressed
+on demand. They are to be revalidated each time, unless the controller has a `cache_control` of its own.
 """
 
 from __future__ import annotations
@@ -17,26 +19,77 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pecan
 import webob
+import webob.multidict
 import wsme
 import wsme.rest.args
 import wsme.rest.json
 import wsme.types
 from pecan.util import _cfg
+from webob.acceptparse import create_accept_header
 from wsme.api import FunctionDefinition
 from wsme.exc import ClientSideError
 
-from zuul.web.backends.replies import Reply
-from zuul.web.errors import BadRequest, MethodNotAllowed, NotFound, RestError
+from zuul.web.backends.replies import Document, Reply
+from zuul.web.collections import DEFAULT_LIMIT, Choice, Collection
+from zuul.web.errors import BadReply, BadRequest
+from zuul.web.filters import VARY_ACCEPT, wants_page
+from zuul.web.rendering import render_json, render_xml
+from zuul.web.renderings import Rendering, Renderings
 from zuul.web.snapshots import Snapshot, accepts_gzip, entity_tags, respond
+from zuul.web.urls import READABLE_HEADERS, Controller
 
 JSON = "application/json"
+XML = "application/xml"
 COMPRESS_FROM_BYTES = 1024
 
-Controller = Callable[..., Any]
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one URL map speaks. Requests carry theirs as `zuul.dialect` in their environ."""
+
+    name: str
+    typed: bool
+    """Whether what the scheduler sends beyond the declared type is left out."""
+    xml: bool
+    """Whether there is XML for who prefers it."""
+    default_limit: int | None
+    """Rows of a collection where the client sets no limit; None: all."""
+
+
+API = Dialect("api", typed=False, xml=False, default_limit=None)
+V1 = Dialect("v1", typed=True, xml=True, default_limit=DEFAULT_LIMIT)
+
+_renderings = Renderings()
+"""Of all applications in this process."""
+
+
+class Exposed:
+    """What `expose` was told about a method, for those who describe or call it.
+
+    :param results: the type of what it sends, by dialect.
+    """
+
+    def __init__(self, definition: Any, results: dict[str, Any], content_type: str, path_names: list[str]) -> None:
+        self.definition = definition
+        self.content_type = content_type
+        self.path_names = path_names
+        taken = [argument.name for argument in definition.arguments]
+        self._collections = {name: Collection(datatype, taken) for name, datatype in results.items()}
+        self._results = results
+        self.query_arguments = [argument for argument in definition.arguments if argument.name not in path_names]
+
+    def result(self, dialect: Dialect) -> Any:
+        """The type of what is sent."""
+        return self._results[dialect.name]
+
+    def collection(self, dialect: Dialect) -> Collection:
+        """The parameters that the type brings along."""
+        return self._collections[dialect.name]
 
 
 def expose(
@@ -44,37 +97,53 @@ def expose(
     *arguments: Any,
     content_type: str = JSON,
     path: int | None = None,
+    in_v1: Any = None,
 ) -> Callable[[Controller], Controller]:
     """Declare a controller method.
 
     :param result: the WSME type of what it returns; a list of one type for an array.
     :param arguments: the WSME types of its arguments.
     :param path: how many of them come from the path; all of them if not said.
+    :param in_v1: another type of what is sent below /v1. What a method returns has the attributes of both.
     """
-    signature = wsme.signature(result, *arguments)
+    signature = wsme.signature(in_v1 or result, *arguments)
 
     def decorate(method: Controller) -> Controller:
         signature(method)
         definition = FunctionDefinition.get(method)
         definition.resolve_types(wsme.types.registry)
+        results = {
+            API.name: wsme.types.registry.resolve_type(result),
+            V1.name: definition.return_type,
+        }
         path_names = [argument.name for argument in definition.arguments[:path]]
+        exposed = Exposed(definition, results, content_type, path_names)
 
         @functools.wraps(method)
         def answer(self: Any, request: webob.Request, response: webob.Response, *from_path: str) -> webob.Response:
-            given, named = _arguments(definition, path_names, from_path, request)
+            dialect = request.environ.get("zuul.dialect", API)
+            given, named, choice = _arguments(exposed, dialect, from_path, request)
             value = method(self, *given, **named)
+            varies = dialect.xml and content_type == JSON
+            xml = varies and prefers_xml(request.environ.get("zuul.accept", ""))
+            if isinstance(value, Snapshot) and not (choice or xml):
+                return _snapshot_response(request, value, dialect)
+            if not isinstance(value, (Reply, Document, Snapshot)):
+                value = Document(wsme.rest.json.tojson(definition.return_type, value))
+            headers = [
+                ("Vary", "Accept, Accept-Encoding" if varies else "Accept-Encoding"),
+                ("Cache-Control", getattr(self, "cache_control", "no-cache")),
+            ]
             if isinstance(value, Snapshot):
-                return _snapshot_response(request, value)
-            if not isinstance(value, Reply):
-                value = Reply(wsme.rest.json.encode_result(value, definition.return_type).encode())
-            if value.fresh_until is not None:
+                headers.append(_age(value))
+            elif value.fresh_until is not None:
                 request.environ["zuul.fresh_until"] = value.fresh_until
-            return _response(request, value, content_type, getattr(self, "cache_control", "no-cache"))
+            rendering = _rendering(value, exposed, dialect, choice, xml)
+            return _response(request, rendering, XML if xml else content_type, headers)
 
         pecan.expose(generic=False)(answer)
         _cfg(answer)["argspec"] = pecan.util.getargspec(_answer_signature)
-        answer.definition = definition  # type: ignore[attr-defined]
-        answer.path_names = path_names  # type: ignore[attr-defined]
+        answer.exposed = exposed  # type: ignore[attr-defined]
         return answer
 
     return decorate
@@ -85,124 +154,100 @@ def _answer_signature(self: Any, request: Any, response: Any, *from_path: str) -
 
 
 def _arguments(
-    definition: Any, path_names: list[str], from_path: tuple[str, ...], request: webob.Request
-) -> tuple[list[Any], dict[str, Any]]:
-    several = {argument.name for argument in definition.arguments if wsme.types.isarray(argument.datatype)}
-    for name in request.GET:
-        # WSME would let the query override the path, and take a parameter __body__ for a body.
-        if name in path_names or name == "__body__":
+    exposed: Exposed, dialect: Dialect, from_path: tuple[str, ...], request: webob.Request
+) -> tuple[list[Any], dict[str, Any], Choice | None]:
+    """What the method is called with, and what is to be done with what it returns; None: nothing."""
+    collection = exposed.collection(dialect)
+    own = {argument.name: argument for argument in exposed.query_arguments}
+    chosen: list[tuple[str, str]] = []
+    rest = request.GET if request.environ.get("QUERY_STRING") else {}
+    for name, value in rest.items():
+        if name in collection.parameters and name not in own:
+            chosen.append((name, value))
+        elif name not in own:
+            # WSME would let the query override the path, and take a parameter __body__ for a body.
             raise BadRequest(f"unknown query parameter: {name}")
-        if name not in several and len(request.GET.getall(name)) > 1:
+        elif not wsme.types.isarray(own[name].datatype) and len(request.GET.getall(name)) > 1:
             raise BadRequest(f"query parameter given more than once: {name}")
+    choice = None
+    if chosen or (collection.is_array and dialect.default_limit is not None):
+        choice = collection.choice(chosen, dialect.default_limit)
+    mine = webob.multidict.MultiDict((name, value) for name, value in rest.items() if name in own)
     try:
-        given, named = wsme.rest.args.get_args(definition, from_path, {}, request.GET, None, b"", None)
-    except wsme.exc.UnknownArgument as error:
-        raise BadRequest(f"unknown query parameter: {error.argname}") from error
+        given, named = wsme.rest.args.get_args(exposed.definition, from_path, {}, mine, None, b"", None)
     except ClientSideError as error:
         raise BadRequest(error.faultstring) from error
-    return given, named
+    return given, named, choice
 
 
-def _response(request: webob.Request, reply: Reply, content_type: str, cache_control: str) -> webob.Response:
+def prefers_xml(accept: str) -> bool:
+    """Whether an Accept field names XML, and JSON no higher. Browsers that load a page name it too and get JSON."""
+    if "xml" not in accept or wants_page(accept):
+        return False
+    offers = create_accept_header(accept).acceptable_offers([JSON, XML, "text/xml"])
+    return bool(offers) and offers[0][0] != JSON
+
+
+def _rendering(
+    source: Reply | Document | Snapshot, exposed: Exposed, dialect: Dialect, choice: Choice | None, xml: bool
+) -> Rendering:
+    """The bytes to send, and the header fields that tell of the rest of a collection."""
+    collection = exposed.collection(dialect)
+    as_it_came = not dialect.typed or exposed.content_type != JSON
+    if isinstance(source, Reply) and as_it_came and choice is None:
+        total = [("X-Total", str(len(_rows(source.data))))] if collection.is_array else []
+        return Rendering(source, total)
+
+    def make() -> Rendering:
+        data = source.document if isinstance(source, Snapshot) else source.data
+        headers: list[tuple[str, str]] = []
+        if collection.is_array:
+            page = collection.page(_rows(data), choice or Choice(""))
+            data, headers = page.rows, page.headers
+        elif collection.is_object and not isinstance(data, dict):
+            raise BadReply("the scheduler's answer is no JSON object")
+        render = render_xml if xml else render_json
+        return Rendering(Reply(render(exposed.result(dialect), data, choice.tree if choice else None)), headers)
+
+    version = source.version if isinstance(source, Document) else source.etag
+    if version is None:
+        return make()
+    return _renderings.get((version, exposed, dialect, choice.key if choice else "", xml), make)
+
+
+def _rows(data: Any) -> list[dict[str, Any]]:
+    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
+        raise BadReply("the scheduler's answer is no JSON list of objects")
+    return data
+
+
+def _response(
+    request: webob.Request, rendering: Rendering, content_type: str, more_headers: list[tuple[str, str]]
+) -> webob.Response:
+    reply = rendering.reply
     compress = len(reply.body) >= COMPRESS_FROM_BYTES and accepts_gzip(request.headers.get("Accept-Encoding", ""))
-    headers = [
-        ("Content-Type", f"{content_type}; charset=utf-8"),
-        ("ETag", f'"{reply.etag}{"-gzip" if compress else ""}"'),
-        ("Vary", "Accept-Encoding"),
-        ("Cache-Control", cache_control),
-    ]
+    headers = [("ETag", f'"{reply.etag}{"-gzip" if compress else ""}"'), *more_headers, *rendering.headers]
+    if rendering.headers:
+        headers.append(("Access-Control-Expose-Headers", READABLE_HEADERS))
     if_none_match = request.headers.get("If-None-Match")
     held = entity_tags(if_none_match) if if_none_match is not None else set()
     if held & {f'"{reply.etag}"', f'"{reply.etag}-gzip"', "*"}:
-        return _plain(304, headers[1:], b"")
+        return webob.Response(status=304, headerlist=headers, app_iter=[b""])
+    body = reply.gzipped if compress else reply.body
+    headers += [("Content-Type", f"{content_type}; charset=utf-8"), ("Content-Length", str(len(body)))]
     if compress:
-        return _plain(200, [*headers, ("Content-Encoding", "gzip")], reply.gzipped)
-    return _plain(200, headers, reply.body)
+        headers.append(("Content-Encoding", "gzip"))
+    return webob.Response(status=200, headerlist=headers, app_iter=[body])
 
 
-def _snapshot_response(request: webob.Request, snapshot: Snapshot) -> webob.Response:
+def _snapshot_response(request: webob.Request, snapshot: Snapshot, dialect: Dialect) -> webob.Response:
     fields = request.headers
     answer = respond(
         snapshot, fields.get("Accept-Encoding", ""), fields.get("If-None-Match"), fields.get("If-Modified-Since")
     )
-    age = ("Age", str(max(0, int(time.monotonic() - snapshot.fetched))))
-    return webob.Response(status=answer.status, headerlist=[*answer.headers, age], app_iter=[answer.body])
+    headers = [*answer.headers, _age(snapshot), *([VARY_ACCEPT] if dialect.xml else [])]
+    return webob.Response(status=answer.status, headerlist=headers, app_iter=[answer.body])
 
 
-def _plain(status: int, headers: list[tuple[str, str]], body: bytes) -> webob.Response:
-    if status not in (204, 304):
-        headers = [*headers, ("Content-Length", str(len(body)))]
-    return webob.Response(status=status, headerlist=headers, app_iter=[body])
-
-
-class Url:
-    """The end of a URL: its methods and how much of the path belongs to it.
-
-    :param segments: how many path segments are left; None: all there are, as one argument with its slashes.
-    :param endings: where all segments are taken, last segments that lead elsewhere with those before them.
-    :param methods: the exposed method by HTTP method: `get`, `post`, `put`, `delete`.
-    """
-
-    def __init__(
-        self, *, segments: int | None = 0, endings: dict[str, Url] | None = None, **methods: Controller
-    ) -> None:
-        self._segments = segments
-        self._endings = endings or {}
-        self._methods = {name.upper(): method for name, method in methods.items()}
-
-    @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
-    def _route(self, rest: list[str], request: webob.Request) -> tuple[Controller, list[str]]:
-        if rest and not rest[-1]:
-            rest = rest[:-1]  # a slash at the end means nothing
-        if len(rest) > 1 and rest[-1] in self._endings:
-            return self._endings[rest[-1]]._route(rest[:-1], request)  # type: ignore[no-any-return]
-        if self._segments is None:
-            rest = ["/".join(rest)] if any(rest) else []
-        if len(rest) != (1 if self._segments is None else self._segments) or "" in rest:
-            raise not_here(request)
-        method = "GET" if request.method == "HEAD" else request.method
-        if method not in self._methods:
-            allow = sorted({*self._methods, *({"HEAD"} if "GET" in self._methods else ())})
-            raise MethodNotAllowed(f"{request.method} is not possible here", tuple(allow))
-        return self._methods[method], rest
-
-
-class UrlMap:
-    """A level of a URL: names and what stands behind them.
-
-    :param index: answers for the level itself.
-    :param other: takes every name that is not in the map.
-    """
-
-    def __init__(self, urls: dict[str, Any], *, index: Url | None = None, other: Url | UrlOf | None = None) -> None:
-        self._urls = urls
-        self._index = index
-        self._other = other
-
-    @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
-    def _route(self, rest: list[str], request: webob.Request) -> Any:
-        if rest in ([], [""]):
-            if self._index is not None:
-                return self._index._route([], request)
-        elif rest[0] in self._urls:
-            return self._urls[rest[0]]._route(rest[1:], request)
-        elif self._other is not None:
-            return self._other._route(rest, request)
-        raise not_here(request)
-
-
-class UrlOf:
-    """A level of a URL that is somebody's name: `make(name)` gives the map below it."""
-
-    def __init__(self, make: Callable[[str], Any]) -> None:
-        self._make = make
-
-    @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
-    def _route(self, rest: list[str], request: webob.Request) -> Any:
-        if not rest or not rest[0]:
-            raise not_here(request)
-        return self._make(rest[0])._route(rest[1:], request)
-
-
-def not_here(request: webob.Request) -> RestError:
-    return NotFound(f"there is nothing at {request.path[:200]}")
+def _age(snapshot: Snapshot) -> tuple[str, str]:
+    return ("Age", str(max(0, int(time.monotonic() - snapshot.fetched))))

@@ -10,17 +10,27 @@ from pecan.hooks import PecanHook
 from webob.exc import HTTPException
 
 from zuul.web import errors
+from zuul.web.expose import Dialect
 from zuul.web.filters import error_headers
 
 log = logging.getLogger("zuul.web")
 
 
-class ErrorsHook(PecanHook):  # type: ignore[misc]
-    """Everything that goes wrong inside Pecan leaves in the one JSON shape."""
+class DialectHook(PecanHook):  # type: ignore[misc]
+    """Tells the controllers in which map they have been found, and keeps Pecan out of the choice of a type."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
 
     def on_route(self, state: object) -> None:
-        """Each URL has one representation, so no Accept field is a reason for Pecan's 406. Upstream has none."""
-        del state.request.accept  # type: ignore[attr-defined]
+        environ = state.request.environ  # type: ignore[attr-defined]
+        environ["zuul.dialect"] = self._dialect
+        # expose.py looks at it. To Pecan it would be a reason for a 406, which neither we nor upstream have.
+        environ["zuul.accept"] = environ.pop("HTTP_ACCEPT", "")
+
+
+class ErrorsHook(PecanHook):  # type: ignore[misc]
+    """Everything that goes wrong inside Pecan leaves in the one JSON shape."""
 
     def on_error(self, state: object, error: Exception) -> webob.Response:
         request: webob.Request = state.request  # type: ignore[attr-defined]

@@ -12,11 +12,13 @@ import contextlib
 import gzip
 import hashlib
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from functools import cached_property
+from typing import Any
 
 import cachetools
 
@@ -44,6 +46,34 @@ class Reply:
     @cached_property
     def gzipped(self) -> bytes:
         return gzip.compress(self.body, 6, mtime=0)
+
+    @cached_property
+    def data(self) -> Any:
+        """What the bytes say as JSON. Shared by all who read it, so never changed."""
+        return json.loads(self.body)
+
+    def entry(self, key: str, value: str, otherwise: str) -> Document:
+        """The entry of a JSON list that has this value at a key.
+
+        :raises NotFound: there is none, in the words of `otherwise`.
+        """
+        for entry in self.data:
+            if entry[key] == value:
+                return Document(entry, f"{self.etag} {value}", self.fresh_until)
+        raise NotFound(otherwise)
+
+
+class Document:
+    """Decoded JSON that has no bytes of its own yet. Never changed once it is made.
+
+    :param version: what tells this content from another; None: it is to be rendered each time.
+    :param fresh_until: as of a `Reply`.
+    """
+
+    def __init__(self, data: Any, version: str | None = None, fresh_until: float | None = None) -> None:
+        self.data = data
+        self.version = version
+        self.fresh_until = fresh_until
 
 
 def _size(entry: tuple[float, Reply | NotFound]) -> int:

@@ -12,9 +12,9 @@ from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import PipelinesController, StatusController
 from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
 from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
-from zuul.web.expose import Url, UrlMap, UrlOf
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
+from zuul.web.urls import Url, UrlMap, UrlOf
 
 LINKS = {
     "info": "/api/info",
@@ -52,6 +52,8 @@ LINKS = {
 }
 """What upstream's /api lists, whole: clients find templates here by name."""
 
+FROZEN = "{project}/branch/{branch}/freeze-jobs"
+
 
 def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
     """Every URL below /api, on one screen."""
@@ -59,7 +61,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
     def tenant(name: str) -> dict[str, Any]:
         jobs = JobsController(scheduler, name)
         projects = ProjectsController(scheduler, name)
-        keys = KeysController(scheduler, name)
+        keys = KeysController(scheduler, name, suffix=".pub")
         holds = HoldsController(scheduler, name)
         status = StatusController(snapshots, name)
 
@@ -67,8 +69,8 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
         project_endings = {"autohold": Url(segments=None, get=holds.get_of_project)} if settings.auth else {}
 
         def pipeline(pipeline_name: str) -> UrlMap:
-            freeze = FreezeJobsController(scheduler, name, pipeline_name)
-            return UrlMap({"project": Url(segments=None, get=freeze.get)})
+            freeze = FreezeJobsController(scheduler, name, pipeline_name, "branch", "freeze-jobs")
+            return UrlMap({"project": Url(segments=None, template=FROZEN, get=freeze.get)})
 
         return {
             "info": Url(get=InfoController(settings, name).get),
@@ -80,10 +82,10 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
             "job": Url(segments=None, get=jobs.get_one),
             "projects": Url(get=projects.get_all),
             "project": Url(segments=None, get=projects.get_one, endings=project_endings),
-            "pipeline": UrlOf(pipeline),
+            "pipeline": UrlOf("pipeline", pipeline),
             "pipelines": Url(get=PipelinesController(scheduler, name).get_all),
-            "key": Url(segments=None, get=keys.get_secrets),
-            "project-ssh-key": Url(segments=None, get=keys.get_ssh),
+            "key": Url(segments=None, template="{project}.pub", get=keys.get_secrets),
+            "project-ssh-key": Url(segments=None, template="{project}.pub", get=keys.get_ssh),
             "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
             "autohold": UrlMap({}, index=Url(get=holds.get_all), other=Url(segments=1, get=holds.get_one)),
         }
@@ -95,7 +97,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
             **(tenant(whitelabel) if whitelabel else {}),
             "tenants": Url(get=TenantsController(scheduler).get_all),
             "connections": Url(get=ConnectionsController(scheduler).get_all),
-            "tenant": UrlOf(lambda name: UrlMap(tenant(name))),
+            "tenant": UrlOf("tenant", lambda name: UrlMap(tenant(name))),
         },
         index=Url(get=IndexController(LINKS).get),
     )

@@ -8,7 +8,7 @@ import json
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.errors import NotFound
 from zuul.web.expose import expose
-from zuul.web.resources.holds import Hold
+from zuul.web.resources.holds import Hold, HoldDetail
 
 
 class HoldsController:
@@ -16,18 +16,18 @@ class HoldsController:
         self._scheduler = scheduler
         self._tenant = tenant
 
-    @expose([Hold], str, path=0)
-    def get_all(self, project: str | None = None) -> list[Hold]:
+    @expose([Hold], str, path=0, in_v1=[HoldDetail])
+    def get_all(self, project: str | None = None) -> list[HoldDetail]:
         """The holds of the tenant, or those for projects whose name ends in `project`."""
         return self._holds(project)
 
-    @expose([Hold], str)
-    def get_of_project(self, project: str) -> list[Hold]:
+    @expose([Hold], str, in_v1=[HoldDetail])
+    def get_of_project(self, project: str) -> list[HoldDetail]:
         """The holds for projects whose name ends in `project`."""
         return self._holds(project)
 
-    @expose(Hold, str)
-    def get_one(self, request_id: str) -> Hold:
+    @expose(Hold, str, in_v1=HoldDetail)
+    def get_one(self, request_id: str) -> HoldDetail:
         """One hold. 404 if it does not exist or belongs to another tenant."""
         nothing = NotFound(f"Hold request {request_id} does not exist.")
         if not (request_id.isascii() and request_id.isdigit()):
@@ -35,14 +35,14 @@ class HoldsController:
         request = self._scheduler.autohold_info(request_id)
         if request["tenant"] != self._tenant:
             raise nothing
-        return Hold.from_rpc(request)
+        return HoldDetail.from_rpc(request)
 
-    def _holds(self, project: str | None) -> list[Hold]:
+    def _holds(self, project: str | None) -> list[HoldDetail]:
         tenants = json.loads(self._scheduler.tenant_list().body)
         if self._tenant not in [tenant["name"] for tenant in tenants]:
             raise NotFound(f"Tenant {self._tenant} does not exist.")
         return [
-            Hold.from_rpc(request)
+            HoldDetail.from_rpc(request)
             for request in self._scheduler.autohold_list()
             if request["tenant"] == self._tenant and (project is None or request["project"].endswith(project))
         ]

@@ -21,13 +21,14 @@ from zuul.web.backends.replies import Reply
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import StatusController
-from zuul.web.controllers.projects import KeysController, project_of_key
+from zuul.web.controllers.projects import KeysController, without_suffix
 from zuul.web.controllers.tenants import TenantsController
 from zuul.web.errors import NotFound, RestError, ServerError
-from zuul.web.expose import Url, UrlMap, UrlOf, expose
+from zuul.web.expose import expose
 from zuul.web.filters import VARY_ACCEPT, Environ, StartResponse, WsgiApplication, refuse, wants_page
 from zuul.web.resources.status import Item
 from zuul.web.snapshots import Snapshot, Snapshots
+from zuul.web.urls import Url, UrlMap, UrlOf
 
 
 def url_map(scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
@@ -38,19 +39,21 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
         change = Url(segments=1, get=LegacyChangeController(snapshots, name).get)
 
         def keys_of(source: str) -> Url:
-            return Url(segments=None, get=SourceKeysController(scheduler, name, source).get)
+            return Url(segments=None, template="{project}.pub", get=SourceKeysController(scheduler, name, source).get)
 
         return UrlMap(
             {
                 "status.json": status,
                 "status": UrlMap({"change": change}, index=status),
                 "jobs.json": Url(get=JobsController(scheduler, name).get_all),
-                "keys": UrlOf(keys_of),
+                "keys": UrlOf("source", keys_of),
             },
-            other=Url(segments=None, get=KeysController(scheduler, name).get_secrets),
+            other=Url(
+                segments=None, template="{project}.pub", get=KeysController(scheduler, name, suffix=".pub").get_secrets
+            ),
         )
 
-    return UrlMap({"tenants.json": Url(get=TenantsController(scheduler).get_all)}, other=UrlOf(tenant))
+    return UrlMap({"tenants.json": Url(get=TenantsController(scheduler).get_all)}, other=UrlOf("tenant", tenant))
 
 
 _with_content = re.compile(
@@ -89,7 +92,7 @@ class SourceKeysController:
     @expose(text, str, content_type="text/plain")
     def get(self, file: str) -> Reply:
         """The key with which secrets for the project are encrypted, in PEM."""
-        project = project_of_key(file)
+        project = without_suffix(file, ".pub")
         for known in json.loads(self._scheduler.project_list(self._tenant).body):
             if (known["connection_name"], known["name"]) == (self._source, project):
                 return self._scheduler.key_get(self._tenant, known["canonical_name"], "secrets")

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 
-from zuul.web.backends.replies import Reply
+from zuul.web.backends.replies import FRESH_SECONDS, Document, Reply
 from zuul.web.backends.scheduler import Scheduler
+from zuul.web.errors import NotFound
 from zuul.web.expose import expose
+from zuul.web.resources.items import QueueItem
 from zuul.web.resources.pipelines import Pipeline
 from zuul.web.resources.status import Item, Status
 from zuul.web.snapshots import Snapshot, Snapshots
@@ -22,6 +24,15 @@ class PipelinesController:
     def get_all(self) -> Reply:
         """The pipelines of the tenant with their triggers."""
         return self._scheduler.pipeline_list(self._tenant)
+
+    @expose(Pipeline, str)
+    def get_one(self, pipeline: str) -> Document:
+        """One pipeline with its triggers.
+
+        :raises NotFound: no such tenant or pipeline.
+        """
+        otherwise = f"Pipeline {pipeline} does not exist."
+        return self._scheduler.pipeline_list(self._tenant).entry("name", pipeline, otherwise)
 
 
 class StatusController:
@@ -43,3 +54,41 @@ class StatusController:
         """The items of one change (`N,P`) or revision; an empty list if it is in no pipeline."""
         items = self._snapshots.get(self._tenant).items_by_id.get(change, [])
         return Reply(json.dumps(items).encode())
+
+
+class ItemsController:
+    """The live items of one pipeline, out of the tenant's status."""
+
+    cache_control = "public, max-age=1"
+
+    def __init__(self, snapshots: Snapshots, tenant: str, pipeline: str) -> None:
+        self._snapshots = snapshots
+        self._tenant = tenant
+        self._pipeline = pipeline
+
+    @expose([QueueItem])
+    def get_all(self) -> Document:
+        """The live items of the pipeline, queue by queue in the order in which they will merge.
+
+        :raises NotFound: no such tenant or pipeline.
+        """
+        return self._rows()
+
+    @expose(QueueItem, str)
+    def get_one(self, item: str) -> Document:
+        """One live item, by its id (`N,P` of a change) or the name of its speculative merge (`zuul_ref`).
+
+        :raises NotFound: no such tenant or pipeline, or no such item in it.
+        """
+        rows = self._rows()
+        for row in rows.data:
+            if item in (row["id"], row["zuul_ref"]):
+                return Document(row, f"{rows.version} {item}", rows.fresh_until)
+        raise NotFound(f"Item {item} is not in pipeline {self._pipeline}.")
+
+    def _rows(self) -> Document:
+        status = self._snapshots.get(self._tenant)
+        rows = QueueItem.rows(status.document, self._pipeline)
+        if rows is None:
+            raise NotFound(f"Pipeline {self._pipeline} does not exist.")
+        return Document(rows, f"{status.etag} {self._pipeline}", status.fetched + FRESH_SECONDS)

@@ -39,35 +39,43 @@ class ProjectsController:
 
 
 class KeysController:
-    """Public keys of projects, as text. URLs end in `.pub`."""
+    """Public keys of projects, as text.
 
-    def __init__(self, scheduler: Scheduler, tenant: str) -> None:
+    :param suffix: what URLs have behind the project's name.
+    """
+
+    def __init__(self, scheduler: Scheduler, tenant: str, *, suffix: str = "") -> None:
         self._scheduler = scheduler
         self._tenant = tenant
+        self._suffix = suffix
 
     @expose(text, str, content_type="text/plain")
-    def get_secrets(self, file: str) -> Reply:
+    def get_secrets(self, project: str) -> Reply:
         """The key with which secrets for the project are encrypted, in PEM."""
-        return self._scheduler.key_get(self._tenant, project_of_key(file), "secrets")
+        return self._scheduler.key_get(self._tenant, without_suffix(project, self._suffix), "secrets")
 
     @expose(text, str, content_type="text/plain")
-    def get_ssh(self, file: str) -> Reply:
+    def get_ssh(self, project: str) -> Reply:
         """The project's SSH key, one line as in authorized_keys."""
-        key = self._scheduler.key_get(self._tenant, project_of_key(file), "ssh")
+        key = self._scheduler.key_get(self._tenant, without_suffix(project, self._suffix), "ssh")
         return Reply(key.body + b"\n")
 
 
 class FreezeJobsController:
-    def __init__(self, scheduler: Scheduler, tenant: str, pipeline: str) -> None:
+    """:param words: what stands before the branch in the URL, and at its end."""
+
+    def __init__(self, scheduler: Scheduler, tenant: str, pipeline: str, *words: str) -> None:
         self._scheduler = scheduler
         self._tenant = tenant
         self._pipeline = pipeline
+        self._words = words
 
     @expose([FrozenJob], str)
     def get(self, project_and_branch: str) -> Reply:
         """The jobs that would run for a change to the branch, with what each depends on."""
-        not_found = NotFound("the URL of frozen jobs is project/{project}/branch/{branch}/freeze-jobs")
-        for project, branch in islice(_projects_and_branches(project_and_branch), MOST_READINGS):
+        before, end = self._words
+        not_found = NotFound(f"the URL of frozen jobs goes on with {{project}}/{before}/{{branch}}/{end}")
+        for project, branch in islice(_projects_and_branches(project_and_branch, before, end), MOST_READINGS):
             try:
                 return self._scheduler.project_freeze_jobs(self._tenant, self._pipeline, project, branch)
             except NotFound as error:
@@ -75,21 +83,22 @@ class FreezeJobsController:
         raise not_found
 
 
-def project_of_key(file: str) -> str:
-    """The project in `{project}.pub`. :raises NotFound: it is no such name."""
-    project = file.removesuffix(".pub")
-    if project == file or not project:
-        raise NotFound("the URL of a public key ends in .pub")
+def without_suffix(name: str, suffix: str) -> str:
+    """The project in `{project}.pub`, say. :raises NotFound: it is no such name."""
+    project = name.removesuffix(suffix)
+    if not project or not name.endswith(suffix):
+        raise NotFound(f"the URL of a public key ends in {suffix}")
     return project
 
 
-def _projects_and_branches(path: str) -> Iterator[tuple[str, str]]:
+def _projects_and_branches(path: str, before: str, end: str) -> Iterator[tuple[str, str]]:
     """Every way to read `{project}/branch/{branch}/freeze-jobs`, longest project first as upstream reads it."""
-    middle = path.removesuffix("/freeze-jobs")
+    between = f"/{before}/"
+    middle = path.removesuffix(f"/{end}")
     at = len(middle)
     if middle == path:
         return
-    while (at := middle.rfind("/branch/", 0, at + len("/branch/") - 1)) >= 0:
-        project, branch = middle[:at], middle[at + len("/branch/") :]
+    while (at := middle.rfind(between, 0, at + len(between) - 1)) >= 0:
+        project, branch = middle[:at], middle[at + len(between) :]
         if project and branch:
             yield project, branch

@@ -7,7 +7,7 @@
                  controllers/legacy.py   URLs of former Zuuls      }  this file)
     everything else                      site.py: an operator's dashboard, or our own page
 
-A map is made of three pieces from expose.py: `UrlMap` (a level with fixed names), `UrlOf` (a level that
+A map is made of three pieces from urls.py: `UrlMap` (a level with fixed names), `UrlOf` (a level that
 is somebody's name) and `Url` (the end: HTTP methods and their controllers). Pecan asks the map where a
 request goes and calls the controller that it names.
 """
@@ -17,19 +17,20 @@ from __future__ import annotations
 import pecan
 from pecan.middleware.recursive import RecursiveMiddleware
 
-from zuul.web.expose import UrlMap
+from zuul.web.expose import Dialect
 from zuul.web.filters import WsgiApplication
-from zuul.web.hooks import ErrorsHook
+from zuul.web.hooks import DialectHook, ErrorsHook
+from zuul.web.urls import UrlMap
 
 
-def pecan_application(url_map: UrlMap) -> WsgiApplication:
-    """A Pecan application over one URL map."""
+def pecan_application(url_map: UrlMap, dialect: Dialect) -> WsgiApplication:
+    """A Pecan application over one URL map, all of whose controllers speak one dialect."""
     application: WsgiApplication = pecan.make_app(
         url_map,
         use_context_locals=False,
         guess_content_type_from_ext=False,  # names of projects and keys have dots
         force_canonical=False,
-        hooks=[ErrorsHook()],
+        hooks=[DialectHook(dialect), ErrorsHook()],
         debug=False,
     )
     return application

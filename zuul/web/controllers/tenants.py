@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zuul.web.backends.replies import Reply
+from zuul.web.backends.replies import Document, Reply
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.expose import expose
 from zuul.web.resources.config_errors import ConfigError
@@ -20,6 +20,14 @@ class TenantsController:
         """All tenants, with their number of projects and of live queue items."""
         return self._scheduler.tenant_list()
 
+    @expose(Tenant, str)
+    def get_one(self, tenant: str) -> Document:
+        """One tenant.
+
+        :raises NotFound: no such tenant.
+        """
+        return self._scheduler.tenant_list().entry("name", tenant, f"Tenant {tenant} does not exist.")
+
 
 class ConnectionsController:
     def __init__(self, scheduler: Scheduler) -> None:
@@ -29,6 +37,14 @@ class ConnectionsController:
     def get_all(self) -> Reply:
         """The connections from which projects come."""
         return self._scheduler.connection_list()
+
+    @expose(Connection, str)
+    def get_one(self, name: str) -> Document:
+        """One connection.
+
+        :raises NotFound: no such connection, or one that only reports.
+        """
+        return self._scheduler.connection_list().entry("name", name, f"Connection {name} does not exist.")
 
 
 class ConfigErrorsController:

@@ -36,6 +36,9 @@ def sometimes(datatype: Any, *, null: bool = False, name: str | None = None) -> 
 class Resource(Base):  # type: ignore[misc]  # WSME is untyped
     """A JSON object whose keys are declared, in the order in which they are sent."""
 
+    _key: str | None = None
+    """The key that names one row of a collection, if its values are different."""
+
     def __init_subclass__(cls) -> None:
         # Left alone, WSME looks for the order in the source text, that of the subclass before its parent's.
         ancestry = reversed(cls.__mro__)
@@ -49,6 +52,11 @@ class Resource(Base):  # type: ignore[misc]  # WSME is untyped
             if name not in self._wsme_attr_order:
                 raise TypeError(f"{type(self).__name__} has no key {name}")
         super().__init__(**values)
+
+
+def key_of(datatype: Any) -> str | None:
+    """The key that names one row of a collection of this type; None if there is no such key."""
+    return datatype._key if isinstance(datatype, type) and issubclass(datatype, Resource) else None
 
 
 class JsonObjectType(UserType):  # type: ignore[misc]  # WSME is untyped

@@ -12,6 +12,8 @@ class Connection(Resource):
     Which keys there are depends on the driver: gitlab and pagure have name and driver alone.
     """
 
+    _key = "name"
+
     name = always(str)
     """The name of its section in zuul.conf: `[connection NAME]`."""
 

@@ -46,6 +46,8 @@ class HeldNodes(Resource):
 class Hold(Resource):
     """A request to keep the nodes of the next failing builds of a job for inspection."""
 
+    _key = "id"
+
     id = always(str)
 
     tenant = always(str)

@@ -24,6 +24,8 @@ class JobVariantSummary(Resource):
 class Job(Resource):
     """An entry of the list of a tenant's jobs."""
 
+    _key = "name"
+
     name = always(str)
 
     description = sometimes(str)
@@ -60,6 +62,8 @@ class JobDependency(Resource):
 
 class FrozenJob(Resource):
     """A job as it would run for a branch of a project in a pipeline, and what it waits for."""
+
+    _key = "name"
 
     name = always(str)
 

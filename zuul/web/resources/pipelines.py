@@ -22,6 +22,8 @@ class Trigger(Resource):
 class Pipeline(Resource):
     """A pipeline of a tenant. What is in it is told by the status."""
 
+    _key = "name"
+
     name = always(str)
 
     triggers = always([Trigger])

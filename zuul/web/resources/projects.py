@@ -12,6 +12,8 @@ from zuul.web.resources.jobs import JobVariant
 class Project(Resource):
     """An entry of the list of a tenant's projects."""
 
+    _key = "canonical_name"
+
     name = always(str)
     """May contain slashes; unique in a tenant as far as that tenant's configuration needs it to be."""
 

@@ -9,6 +9,8 @@ from zuul.web.resources.base import Resource, always
 class Tenant(Resource):
     """A tenant and how busy it is."""
 
+    _key = "name"
+
     name = always(str)
 
     projects = always(int)

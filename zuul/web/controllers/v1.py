@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/v1: plural nested collections, as Storyboard's consumers know them. Also mounted at /api/v1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.directories import DirectoryController
+from zuul.web.controllers.holds import HoldsController
+from zuul.web.controllers.info import InfoController
+from zuul.web.controllers.jobs import JobsController
+from zuul.web.controllers.pipelines import ItemsController, PipelinesController, StatusController
+from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
+from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
+from zuul.web.settings import Settings
+from zuul.web.snapshots import Snapshots
+from zuul.web.urls import Url, UrlMap, UrlOf
+
+FROZEN = "{project}/branches/{branch}/frozen-jobs"
+
+
+def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
+    """Every URL below /v1, on one screen."""
+    tenants = TenantsController(scheduler)
+    connections = ConnectionsController(scheduler)
+    directory = DirectoryController()
+
+    def tenant(name: str) -> UrlMap:
+        pipelines = PipelinesController(scheduler, name)
+        jobs = JobsController(scheduler, name)
+        projects = ProjectsController(scheduler, name)
+        keys = KeysController(scheduler, name)
+        holds = HoldsController(scheduler, name)
+
+        def pipeline(pipeline_name: str) -> UrlMap:
+            items = ItemsController(snapshots, name, pipeline_name)
+            frozen = FreezeJobsController(scheduler, name, pipeline_name, "branches", "frozen-jobs")
+            return UrlMap(
+                {
+                    "items": collection(items, Url(segments=1, get=items.get_one)),
+                    "projects": Url(segments=None, template=FROZEN, get=frozen.get),
+                },
+                index=Url(given=(pipeline_name,), get=pipelines.get_one),
+            )
+
+        keys_of_project = {
+            "keys/secrets": Url(segments=None, get=keys.get_secrets),
+            "keys/ssh": Url(segments=None, get=keys.get_ssh),
+        }
+        return UrlMap(
+            {
+                "info": Url(get=InfoController(settings, name).get),
+                "status": Url(get=StatusController(snapshots, name).get),
+                "pipelines": collection(pipelines, UrlOf("pipeline", pipeline)),
+                "jobs": collection(jobs, Url(segments=None, get=jobs.get_one)),
+                "projects": collection(projects, Url(segments=None, get=projects.get_one, endings=keys_of_project)),
+                "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
+                "holds": collection(holds, Url(segments=1, get=holds.get_one)),
+            },
+            index=Url(given=(name,), get=tenants.get_one),
+        )
+
+    whole = UrlMap(
+        {
+            "info": Url(get=InfoController(settings).get),
+            "connections": collection(connections, Url(segments=1, get=connections.get_one)),
+            "tenants": collection(tenants, UrlOf("tenant", tenant)),
+        },
+        index=Url(with_mount=True, get=directory.get),
+    )
+    directory.list_all(whole)
+    return whole
+
+
+def collection(controller: Any, one: Url | UrlOf) -> UrlMap:
+    """All of a resource at its name, one of them below it."""
+    return UrlMap({}, index=Url(get=controller.get_all), other=one)
