@@ -13,19 +13,35 @@ import gzip
 import hashlib
 import itertools
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from functools import cached_property
 from typing import Any
 
 import cachetools
 
-from zuul.web.errors import NotFound
+from zuul.web.errors import BadReply, NotFound
+
+log = logging.getLogger("zuul.web.scheduler")
 
 FRESH_SECONDS = 1.0
 """As long as upstream keeps a status."""
+
+
+@contextlib.contextmanager
+def as_declared() -> Iterator[None]:
+    """Around what takes decoded data of the scheduler's to be as its type declares it.
+
+    :raises BadReply: something went wrong in there, so it is not.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:  # the last: WSME's own, and depth
+        log.warning("the scheduler's answer is not as declared", exc_info=error)
+        raise BadReply("the scheduler's answer is not of the shape that it should have") from error
 
 
 class Reply:
@@ -57,9 +73,10 @@ class Reply:
 
         :raises NotFound: there is none, in the words of `otherwise`.
         """
-        for entry in self.data:
-            if entry[key] == value:
-                return Document(entry, f"{self.etag} {value}", self.fresh_until)
+        with as_declared():
+            for entry in self.data:
+                if entry.get(key) == value:
+                    return Document(entry, f"{self.etag} {value}", self.fresh_until)
         raise NotFound(otherwise)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from zuul.web.backends.replies import FRESH_SECONDS, Document, Reply
+from zuul.web.backends.replies import FRESH_SECONDS, Document, Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.errors import NotFound
 from zuul.web.expose import expose
@@ -52,7 +52,9 @@ class StatusController:
     @expose([Item], str)
     def get_change(self, change: str) -> Reply:
         """The items of one change (`N,P`) or revision; an empty list if it is in no pipeline."""
-        items = self._snapshots.get(self._tenant).items_by_id.get(change, [])
+        snapshot = self._snapshots.get(self._tenant)
+        with as_declared():
+            items = snapshot.items_by_id.get(change, [])
         return Reply(json.dumps(items).encode())
 
 
@@ -82,13 +84,14 @@ class ItemsController:
         """
         rows = self._rows()
         for row in rows.data:
-            if item in (row["id"], row["zuul_ref"]):
-                return Document(row, f"{rows.version} {item}", rows.fresh_until)
+            if item in (row.get("id"), row.get("zuul_ref")):
+                return Document(row, f"{rows.version}/{item}", rows.fresh_until)
         raise NotFound(f"Item {item} is not in pipeline {self._pipeline}.")
 
     def _rows(self) -> Document:
         status = self._snapshots.get(self._tenant)
-        rows = QueueItem.rows(status.document, self._pipeline)
+        with as_declared():
+            rows = QueueItem.rows(status.document, self._pipeline)
         if rows is None:
             raise NotFound(f"Pipeline {self._pipeline} does not exist.")
-        return Document(rows, f"{status.etag} {self._pipeline}", status.fetched + FRESH_SECONDS)
+        return Document(rows, f"{status.etag}/{self._pipeline}", status.fetched + FRESH_SECONDS)
