@@ -160,4 +160,4 @@ def test_a_tenant_that_is_not_loaded_yet_has_the_schedulers_words_for_a_status(a
 
     assert app.get(f"{EXAMPLE}/status").json["code"] == 204
     assert app.get(f"{EXAMPLE}/status?fields=message").json == {"message": "Tenant has not been loaded"}
-    refusal(app.get(f"{EXAMPLE}/pipelines/gate/items", status="*"), 404)
+    refusal(app.get(f"{EXAMPLE}/pipelines/gate/items", status="*"), 503)

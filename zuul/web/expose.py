@@ -129,7 +129,7 @@ def expose(
             if isinstance(value, Snapshot) and not (choice or xml):
                 return _snapshot_response(request, value, dialect)
             if not isinstance(value, (Reply, Document, Snapshot)):
-                value = Document(wsme.rest.json.tojson(definition.return_type, value))
+                value = Document(functools.partial(wsme.rest.json.tojson, definition.return_type, value))
             headers = [
                 ("Vary", "Accept, Accept-Encoding" if varies else "Accept-Encoding"),
                 ("Cache-Control", getattr(self, "cache_control", "no-cache")),

@@ -76,21 +76,31 @@ class Reply:
         with as_declared():
             for entry in self.data:
                 if entry.get(key) == value:
-                    return Document(entry, f"{self.etag} {value}", self.fresh_until)
+                    return Document.of(entry, f"{self.etag} {value}", self.fresh_until)
         raise NotFound(otherwise)
 
 
 class Document:
     """Decoded JSON that has no bytes of its own yet. Never changed once it is made.
 
+    :param make: gives the data, which nobody needs where the version has been rendered before.
     :param version: what tells this content from another; None: it is to be rendered each time.
     :param fresh_until: as of a `Reply`.
     """
 
-    def __init__(self, data: Any, version: str | None = None, fresh_until: float | None = None) -> None:
-        self.data = data
+    def __init__(self, make: Callable[[], Any], version: str | None = None, fresh_until: float | None = None) -> None:
+        self._make = make
         self.version = version
         self.fresh_until = fresh_until
+
+    @classmethod
+    def of(cls, data: Any, version: str | None = None, fresh_until: float | None = None) -> Document:
+        """Where the data is there already."""
+        return cls(lambda: data, version, fresh_until)
+
+    @cached_property
+    def data(self) -> Any:
+        return self._make()
 
 
 def _size(entry: tuple[float, Reply | NotFound]) -> int:

@@ -7,7 +7,7 @@ import json
 
 from zuul.web.backends.replies import FRESH_SECONDS, Document, Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.errors import NotFound
+from zuul.web.errors import NotFound, Unavailable
 from zuul.web.expose import expose
 from zuul.web.resources.items import QueueItem
 from zuul.web.resources.pipelines import Pipeline
@@ -83,15 +83,20 @@ class ItemsController:
         :raises NotFound: no such tenant or pipeline, or no such item in it.
         """
         rows = self._rows()
-        for row in rows.data:
-            if item in (row.get("id"), row.get("zuul_ref")):
-                return Document(row, f"{rows.version}/{item}", rows.fresh_until)
+        with as_declared():
+            for row in rows.data:
+                if item in (row.get("id"), row.get("zuul_ref")):
+                    return Document.of(row, f"{rows.version}/{item}", rows.fresh_until)
         raise NotFound(f"Item {item} is not in pipeline {self._pipeline}.")
 
     def _rows(self) -> Document:
         status = self._snapshots.get(self._tenant)
         with as_declared():
-            rows = QueueItem.rows(status.document, self._pipeline)
-        if rows is None:
+            if status.document.get("code") == 204:
+                raise Unavailable(f"Tenant {self._tenant} is not loaded yet.")
+            known = status.document.get("pipelines", [])
+            pipelines = [pipeline for pipeline in known if pipeline["name"] == self._pipeline]
+        if not pipelines:
             raise NotFound(f"Pipeline {self._pipeline} does not exist.")
-        return Document(rows, f"{status.etag}/{self._pipeline}", status.fetched + FRESH_SECONDS)
+        version = f"{status.etag}/{self._pipeline}"
+        return Document(lambda: QueueItem.rows(pipelines[0]), version, status.fetched + FRESH_SECONDS)
