@@ -4,7 +4,6 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate, parsedate_to_datetime
 from time import asctime, gmtime
@@ -498,7 +497,6 @@ def test_the_plain_answer(snapshot):
 
     assert (answer.status, answer.body) == ("200 OK", snapshot.body)
     headers = headers_of(answer)
-    assert 0 <= parsedate_to_datetime(headers.pop("Expires")).timestamp() - time.time() + 1 <= 5
     assert headers == {
         "Content-Type": "application/json; charset=utf-8",
         "Content-Length": str(len(snapshot.body)),
@@ -552,7 +550,7 @@ def test_either_entity_tag_gets_304(snapshot, form, which, accept_encoding):
 
     assert (answer.status, answer.body) == ("304 Not Modified", b"")
     assert headers_of(answer)["ETag"] == etag
-    assert {"Cache-Control", "Expires", "Vary", "Access-Control-Allow-Origin"} <= headers_of(answer).keys()
+    assert {"Cache-Control", "Vary", "Access-Control-Allow-Origin"} <= headers_of(answer).keys()
     # Nothing of the representation but what caches go by (RFC 9110, 15.4.5).
     assert not {"Content-Type", "Content-Length", "Content-Encoding", "Last-Modified"} & headers_of(answer).keys()
 

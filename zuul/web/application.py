@@ -21,7 +21,7 @@ from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers import api, legacy, root, v1
 from zuul.web.controllers.root import is_pecan_application, pecan_application
-from zuul.web.expose import API, V1
+from zuul.web.expose import API, LEGACY, V1
 from zuul.web.filters import (
     CorsFilter,
     GuardFilter,
@@ -154,7 +154,7 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots), API)
+    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots), LEGACY)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 

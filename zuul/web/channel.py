@@ -262,8 +262,9 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             fields.get(b"if-modified-since"),
         )
         age = b"Age: %d\r\n" % self.factory.snapshots.age_seconds(snapshot)
-        vary = b"Vary: Accept\r\n" if self.factory.urls.varies_by_accept(request.path) else b""
-        self._send(request, answer.status, answer.head + age + vary, answer.body)
+        more = self.factory.urls.more_fields(request.path, snapshot)
+        rest = "".join(f"{name}: {value}\r\n" for name, value in more).encode() if more else b""
+        self._send(request, answer.status, answer.head + age + rest, answer.body)
 
     def _fail(self, request: _ShortRequest, error: errors.RestError) -> None:
         body = errors.body(error)

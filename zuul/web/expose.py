@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pecan
@@ -59,9 +59,12 @@ class Dialect:
     """Whether there is XML for who prefers it."""
     default_limit: int | None
     """Rows of a collection where the client sets no limit; None: all."""
+    expires: bool = False
+    """Whether a status has the field of that name."""
 
 
 API = Dialect("api", typed=False, xml=False, default_limit=None)
+LEGACY = replace(API, expires=True)
 V1 = Dialect("v1", typed=True, xml=True, default_limit=DEFAULT_LIMIT)
 
 _renderings = Renderings()
@@ -246,7 +249,11 @@ def _snapshot_response(request: webob.Request, snapshot: Snapshot, dialect: Dial
     answer = respond(
         snapshot, fields.get("Accept-Encoding", ""), fields.get("If-None-Match"), fields.get("If-Modified-Since")
     )
-    headers = [*answer.headers, _age(snapshot), *([VARY_ACCEPT] if dialect.xml else [])]
+    headers = [*answer.headers, _age(snapshot)]
+    if dialect.expires:
+        headers.append(snapshot.expires)
+    if dialect.xml:
+        headers.append(VARY_ACCEPT)
     return webob.Response(status=answer.status, headerlist=headers, app_iter=[answer.body])
 
 

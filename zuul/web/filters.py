@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from zuul.web import errors
-from zuul.web.snapshots import Snapshots, accepts_gzip, respond
+from zuul.web.snapshots import Snapshot, Snapshots, accepts_gzip, respond
 
 log = logging.getLogger("zuul.web")
 access_log = logging.getLogger("zuul.web.access")
@@ -316,6 +316,13 @@ class StatusUrls:
         legacy = self._legacy
         return legacy is not None and legacy.has_pages and path.endswith("/status") and not path.startswith("/api/")
 
+    def more_fields(self, path: str, snapshot: Snapshot) -> list[tuple[str, str]]:
+        """The header fields that a status has at this URL and not at all of its URLs."""
+        if path.startswith("/api/tenant/"):
+            return []
+        fields = [] if path.startswith(("/api/", "/v1/")) else [snapshot.expires]
+        return [*fields, VARY_ACCEPT] if self.varies_by_accept(path) else fields
+
 
 def _tenant_in(path: str, before: str) -> str | None:
     """The name between `before` and `/status`, if that is the whole path."""
@@ -358,7 +365,6 @@ class SnapshotFilter(AnsweringFilter):
         except errors.RestError as error:
             return refusal(error, environ, ANY_ORIGIN)
         answer = respond(snapshot, encodings, if_none_match, environ.get("HTTP_IF_MODIFIED_SINCE"))
-        headers = [*answer.headers, ("Age", str(self.snapshots.age_seconds(snapshot)))]
-        if self.urls.varies_by_accept(path):
-            headers.append(VARY_ACCEPT)
+        age = ("Age", str(self.snapshots.age_seconds(snapshot)))
+        headers = [*answer.headers, age, *self.urls.more_fields(path, snapshot)]
         return answer.status, headers, [answer.body] if method == "GET" else []

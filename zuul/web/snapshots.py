@@ -95,9 +95,10 @@ class Snapshot:
         self.etag = etag or f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         self.gzip_etag = f'{self.etag[:-1]}-gzip"'
         self.last_modified = formatdate(changed_at, usegmt=True)
+        self.expires = ("Expires", formatdate(time.time() + FRESH_SECONDS, usegmt=True))
+        """A header field that only URLs of Zuul 2 have; Cache-Control says the same."""
         shared = [
             ("Cache-Control", "public, max-age=1"),
-            ("Expires", formatdate(time.time() + FRESH_SECONDS, usegmt=True)),  # from Zuul 2
             ("Vary", "Accept-Encoding"),
             ("Access-Control-Allow-Origin", "*"),
         ]
