@@ -60,6 +60,7 @@ EXAMPLES = {
     "/api/tenant/{tenant}/config-errors": "/api/tenant/example/config-errors",
     "/api/tenant/{tenant}/autohold": "/api/tenant/example/autohold",
     "/api/tenant/{tenant}/autohold/{request_id}": "/api/tenant/example/autohold/0000000001",
+    "/": "/",
     "/tenants.json": "/tenants.json",
     "/{tenant}/status.json": "/example/status.json",
     "/{tenant}/status": "/example/status",
@@ -92,7 +93,7 @@ def all_routes() -> list[Described]:
     found = []
     for part in parts(services):
         for route in routes(part.url_map):
-            template = f"{part.mount}{route.template}"
+            template = f"{part.mount}{route.template}" or "/"
             operation = paths[template][route.method.lower()]
             found.append(Described(template, route, part, operation["operationId"]))
     return found

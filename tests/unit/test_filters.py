@@ -75,6 +75,36 @@ def test_below_api_nothing_else_matters(legacy, accept, path, tenant):
     assert not urls.varies_by_accept(path)
 
 
+@pytest.mark.parametrize("accept", ["", "*/*", HTML, "application/json"])
+@pytest.mark.parametrize(
+    "path, tenant",
+    [
+        ("/v1/tenants/a/status", "a"),
+        ("/v1/tenants/tenants/status", "tenants"),
+        ("/api/v1/tenants/gro\xc3\x9f/status", "groß"),
+        ("/v1/tenants/status", None),
+        ("/v1/tenants//status", None),
+        ("/v1/tenants/a/b/status", None),
+        ("/v1/tenants/a/status.json", None),
+        ("/v1/tenants/\xff/status", None),
+        ("/v1/status", None),
+    ],
+)
+def test_below_v1_a_status_is_json_for_all_but_those_who_name_xml(path, tenant, accept):
+    urls = StatusUrls("white", Names(), frozenset(["v1", "api"]), ("/v1", "/api/v1"))
+
+    assert urls.tenant(path, accept) == tenant
+    assert urls.tenant(path, "application/XML") is None
+
+
+def test_the_status_below_v1_varies_by_accept_and_is_nothing_where_v1_is_not_mounted():
+    path = "/v1/tenants/a/status"
+
+    assert StatusUrls(v1=("/v1",)).varies_by_accept(path)
+    assert StatusUrls().tenant(path) is None
+    assert StatusUrls(v1=("/v1",)).tenant("/api/v1/tenants/a/status") is None
+
+
 @pytest.mark.parametrize("path", NOT_A_STATUS)
 def test_what_is_no_status(path):
     assert StatusUrls("white", Names()).tenant(path) is None

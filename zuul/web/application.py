@@ -20,7 +20,7 @@ from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.controllers import api, legacy, v1
+from zuul.web.controllers import api, legacy, root, v1
 from zuul.web.controllers.root import is_pecan_application, pecan_application
 from zuul.web.documentation import Documentation
 from zuul.web.expose import API, V1
@@ -136,7 +136,7 @@ def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
 
 def site_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     web = services(global_conf.get("zuul_conf")).settings.web
-    return Site(web.static_path, web.static_cache_expiry_seconds)
+    return Site(web.static_path, web.static_cache_expiry_seconds, pecan_application(root.url_map(), V1))
 
 
 def request_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -184,6 +184,7 @@ def _status_urls(application: object, whitelabel_tenant: str | None) -> StatusUr
     if not isinstance(application, URLMap) or any(domain for (domain, _), _ in application.applications):
         return StatusUrls(whitelabel_tenant)
     mounted = {path: inner for (_, path), inner in application.applications}
+    v1 = tuple(path for path in ("/v1", "/api/v1") if is_pecan_application(mounted.get(path)))
     outside = mounted.pop("", None)
     while isinstance(outside, Documentation):
         outside = outside.inner
@@ -191,6 +192,7 @@ def _status_urls(application: object, whitelabel_tenant: str | None) -> StatusUr
         whitelabel_tenant,
         outside if isinstance(outside, legacy.LegacyUrls) else None,
         frozenset(path.split("/")[1] for path in mounted),
+        v1,
     )
 
 
@@ -203,6 +205,7 @@ def parts(found: Services) -> list[Part]:
     return [
         Part("/v1", v1.url_map(settings, scheduler, snapshots), V1),
         Part("/api", api.url_map(settings, scheduler, snapshots), API, prefix="api_"),
+        Part("", root.url_map(), V1, prefix="root_"),
         Part("", legacy.url_map(scheduler, snapshots), API, prefix="legacy_", reads_query=False),
     ]
 

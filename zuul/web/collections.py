@@ -16,6 +16,7 @@ is a bare array, and header fields tell the rest: X-Total, X-Limit, X-Marker, X-
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Choice:
-    """What one request asks for. `key` tells it from others: equal choices have equal answers."""
+    """What one request asks for. `key` tells it from others in few bytes: equal choices have equal answers."""
 
     key: str
     tree: Tree = None
@@ -110,7 +111,7 @@ class Collection:
             if path in given
         ]
         return Choice(
-            key=urlencode(sorted(query)),
+            key=hashlib.blake2b(urlencode(sorted(query)).encode(), digest_size=16).hexdigest(),
             tree=self._tree(given) if "fields" in given or "omit" in given else None,
             limit=limit if limit is not None or not self.is_array else default_limit,
             marker=given.get("marker", [None])[0],
@@ -163,8 +164,8 @@ class Collection:
         a name of its own."""
         key = self.key or ""
         name = rows[begin - 1].get(key)
-        unique = isinstance(name, str) and sum(row.get(key) == name for row in rows) == 1
-        place = ("marker", str(name)) if unique else ("offset", str(begin))
+        usable = isinstance(name, str) and _in_url(name) and sum(row.get(key) == name for row in rows) == 1
+        place = ("marker", str(name)) if usable else ("offset", str(begin))
         return urlencode([*choice.query, ("limit", str(choice.limit)), place])
 
 
@@ -234,6 +235,15 @@ def _sorted(rows: list[Row], path: str, descending: bool) -> list[Row]:
     known = [row for row in rows if value(row) is not None]
     unknown = [row for row in rows if value(row) is None]
     return [*sorted(known, key=value, reverse=descending), *unknown]
+
+
+def _in_url(text: str) -> bool:
+    """Whether a URL can have it and get past the guard: JSON can have half a character, and NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def _in_header(text: str) -> str:

@@ -34,7 +34,7 @@ from webob.acceptparse import create_accept_header
 from wsme.api import FunctionDefinition
 from wsme.exc import ClientSideError
 
-from zuul.web.backends.replies import Document, Reply
+from zuul.web.backends.replies import Document, Reply, as_declared
 from zuul.web.collections import DEFAULT_LIMIT, Choice, Collection
 from zuul.web.errors import BadReply, BadRequest
 from zuul.web.filters import VARY_ACCEPT, wants_page
@@ -129,7 +129,7 @@ def expose(
             if isinstance(value, Snapshot) and not (choice or xml):
                 return _snapshot_response(request, value, dialect)
             if not isinstance(value, (Reply, Document, Snapshot)):
-                value = Document(wsme.rest.json.tojson(definition.return_type, value))
+                value = Document(functools.partial(wsme.rest.json.tojson, definition.return_type, value))
             headers = [
                 ("Vary", "Accept, Accept-Encoding" if varies else "Accept-Encoding"),
                 ("Cache-Control", getattr(self, "cache_control", "no-cache")),
@@ -195,9 +195,10 @@ def _rendering(
     collection = exposed.collection(dialect)
     as_it_came = not dialect.typed or exposed.content_type != JSON
     if isinstance(source, Reply) and as_it_came and choice is None:
-        total = [("X-Total", str(len(_rows(source.data))))] if collection.is_array else []
+        total = [("X-Total", str(len(source.data)))] if collection.is_array and isinstance(source.data, list) else []
         return Rendering(source, total)
 
+    @as_declared()
     def make() -> Rendering:
         data = source.document if isinstance(source, Snapshot) else source.data
         headers: list[tuple[str, str]] = []

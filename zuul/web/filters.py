@@ -181,6 +181,19 @@ def wants_page(accept: str) -> bool:
     return "text/html" in accept.lower()
 
 
+VARY_ACCEPT = ("Vary", "Accept")
+
+
+def varying_by_accept(start_response: StartResponse) -> StartResponse:
+    """Caches are to know that the next client may get something else at this URL."""
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        headers = [*headers, VARY_ACCEPT]
+        return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+    return start
+
+
 class LegacyNames(Protocol):
     """What the legacy URLs of a composition mean; see controllers/legacy.py. Nothing here may block."""
 
@@ -203,6 +216,7 @@ class StatusUrls:
     :param whitelabel_tenant: the tenant of `/api/status`.
     :param legacy: None where the composition has no legacy URLs, or might not let everybody have them.
     :param mounted: first segments below which other applications stand.
+    :param v1: where /v1 is mounted.
     """
 
     def __init__(
@@ -210,10 +224,12 @@ class StatusUrls:
         whitelabel_tenant: str | None = None,
         legacy: LegacyNames | None = None,
         mounted: frozenset[str] = frozenset(),
+        v1: tuple[str, ...] = (),
     ) -> None:
         self._whitelabel_tenant = whitelabel_tenant
         self._legacy = legacy
         self._mounted = mounted
+        self._v1 = tuple(f"{mount}/tenants/" for mount in v1)
 
     def tenant(self, path: str, accept: str = "") -> str | None:
         """The tenant whose status is at a path, which is in the characters that WSGI has (latin-1).
@@ -223,12 +239,11 @@ class StatusUrls:
         """
         if not path.endswith(("/status", "/status.json")) or len(path) > MAX_URL_BYTES or "\0" in path:
             return None
+        if path.startswith("/api/tenant/"):
+            return _tenant_in(path, "/api/tenant/")
+        if path.startswith(self._v1):
+            return None if "xml" in accept.lower() else _tenant_in(path, path[: path.index("/tenants/") + 9])
         if path.startswith("/api/"):
-            if path.startswith("/api/tenant/") and path.endswith("/status"):
-                tenant = path[12:-7]
-                if not tenant or "/" in tenant:
-                    return None
-                return tenant if tenant.isascii() else _decoded(tenant)
             return self._whitelabel_tenant if path == "/api/status" else None
         legacy = self._legacy
         if legacy is None or (accept and self.varies_by_accept(path) and wants_page(accept)):
@@ -241,9 +256,19 @@ class StatusUrls:
         return first if "/" not in rest and legacy.is_tenant_at_hand(first) else None
 
     def varies_by_accept(self, path: str) -> bool:
-        """Whether browsers get a page of the dashboard there. Nobody but scripts ever asked for `.json`."""
+        """Whether others get something else there: XML, or browsers a page of the dashboard, except of a `.json`."""
+        if path.startswith(self._v1):
+            return True
         legacy = self._legacy
         return legacy is not None and legacy.has_pages and path.endswith("/status") and not path.startswith("/api/")
+
+
+def _tenant_in(path: str, before: str) -> str | None:
+    """The name between `before` and `/status`, if that is the whole path."""
+    tenant = path[len(before) : -len("/status")]
+    if not path.startswith(before) or not path.endswith("/status") or not tenant or "/" in tenant:
+        return None
+    return tenant if tenant.isascii() else _decoded(tenant)
 
 
 def _decoded(text: str) -> str | None:
@@ -252,9 +277,6 @@ def _decoded(text: str) -> str | None:
         return text.encode("latin-1").decode()
     except UnicodeError:
         return None
-
-
-VARY_ACCEPT = ("Vary", "Accept")
 
 
 class SnapshotFilter:
@@ -268,7 +290,7 @@ class SnapshotFilter:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         path, mounted_at = environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
-        if mounted_at and f"{mounted_at}/".startswith("/api/"):
+        if mounted_at and f"{mounted_at}/".startswith(("/api/", "/v1/")):
             # Behind a urlmap. Any other mount point is that of all of us and no part of our URLs: where that
             # is /ci, /ci/status is no status of a tenant ci.
             path = mounted_at + path

@@ -26,7 +26,10 @@ Tree = Optional[dict[str, "Tree"]]  # noqa: UP045 -- a string has no |
 
 
 def render_json(datatype: Any, data: Any, tree: Tree = None) -> bytes:
-    """JSON of `data`, which is of the type but for attributes that it does not declare."""
+    """JSON of `data`, which is of the type but for attributes that it does not declare.
+
+    :raises TypeError: there is something else where the type has an object or an array of them.
+    """
     select = _selector(datatype, tree)
     return json.dumps(select(data) if select else data, separators=(",", ":")).encode()
 
@@ -58,9 +61,10 @@ def chosen(datatype: Any, fields: Iterable[str], omit: Iterable[str]) -> Tree:
     :raises BadRequest: the type has no such attribute.
     """
     known = set(attribute_paths(datatype))
-    for path in (*fields, *omit):
-        if path not in known:
-            raise BadRequest(f"there is no attribute {path}")
+    for name, paths in (("fields", fields), ("omit", omit)):
+        for path in paths:
+            if path not in known:
+                raise BadRequest(f'{name}: there is no attribute "{path}"')
     tree: Tree = {} if fields else None
     for path in sorted(fields):  # `worker` before `worker.name`, which adds nothing to it
         tree = _with(tree, path.split("."))
@@ -123,7 +127,7 @@ def _parts(datatype: Any, tree: Tree) -> list[tuple[str, Any, Tree]]:
 
 
 def _select_rows(select: Callable[[Any], Any], rows: Any) -> Any:
-    return [select(row) for row in rows] if rows is not None else None
+    return [select(row) for row in _of(list, rows)] if rows is not None else None
 
 
 def _select_values(select: Callable[[Any], Any], data: Any) -> Any:
@@ -133,11 +137,19 @@ def _select_values(select: Callable[[Any], Any], data: Any) -> Any:
 def _select_attributes(parts: list[tuple[str, Callable[[Any], Any] | None]], data: Any) -> Any:
     if data is None:
         return None
+    _of(dict, data)
     selected = {}
     for name, select in parts:
         if name in data:
             selected[name] = select(data[name]) if select is not None else data[name]
     return selected
+
+
+def _of(kind: type, data: Any) -> Any:
+    """The data, which is of this kind: text can be walked through too, and asked whether a name is in it."""
+    if not isinstance(data, kind):
+        raise TypeError(f"{type(data).__name__} in the place of a {kind.__name__}")
+    return data
 
 
 # -- XML, by functions that write what is inside of an element
@@ -164,7 +176,7 @@ def _writer(datatype: Any, tree: Tree) -> _Writer:
     datatype = registry.resolve_type(datatype)
     if isarray(datatype):
         write = _writer(datatype.item_type, tree)
-        return lambda rows: "".join([_element("item", write, row) for row in rows])
+        return lambda rows: "".join([_element("item", write, row) for row in _of(list, rows)])
     if isdict(datatype):
         write = _writer(datatype.value_type, tree)
         return lambda data: "".join(
@@ -175,7 +187,9 @@ def _writer(datatype: Any, tree: Tree) -> _Writer:
         )
     if iscomplex(datatype):
         parts = [(name, _writer(of, below)) for name, of, below in _parts(datatype, tree)]
-        return lambda data: "".join([_element(name, write, data[name]) for name, write in parts if name in data])
+        return lambda data: "".join(
+            [_element(name, write, data[name]) for name, write in parts if name in _of(dict, data)]
+        )
     if datatype is JsonObject:
         return lambda data: _text(json.dumps(data))
     basetype = datatype.basetype if isusertype(datatype) else datatype

@@ -30,13 +30,18 @@ class Rendering:
         self.headers = headers
 
 
+def _size(kept: Rendering) -> int:
+    """About the bytes that it takes: the body, compressed too, and the query that Link repeats."""
+    return 4096 + 2 * len(kept.reply.body) + sum(len(value) for _, value in kept.headers)
+
+
 class Renderings:
     """Safe for threads: one lock guards what is kept and what is being made, and is held for moments only."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._lock = threading.Lock()
         self._kept: cachetools.LRUCache[Hashable, Rendering]
-        self._kept = cachetools.LRUCache(max_bytes, getsizeof=lambda kept: 4096 + 2 * len(kept.reply.body))
+        self._kept = cachetools.LRUCache(max_bytes, getsizeof=_size)
         self._being_made: dict[Hashable, Future[Rendering]] = {}
 
     def get(self, key: Hashable, make: Callable[[], Rendering]) -> Rendering:

@@ -39,7 +39,7 @@ from wsgiref.util import FileWrapper
 
 from zuul.web import errors
 from zuul.web.errors import BadRequest, MethodNotAllowed, NotFound, RestError
-from zuul.web.filters import wants_page
+from zuul.web.filters import WsgiApplication, varying_by_accept, wants_page
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -91,24 +91,35 @@ class Site:
 
     :param static_path: folder with an `index.html`; None or empty for our own page.
     :param cache_seconds: how long clients may keep files other than `index.html`; 0 says nothing.
+    :param directory: answers at `/` those who want no page: all whose Accept field does not name text/html, or
+        with a dashboard, where everybody used to get its page, those whose field names JSON or XML instead.
     """
 
-    def __init__(self, static_path: str | None, cache_seconds: int) -> None:
+    def __init__(self, static_path: str | None, cache_seconds: int, directory: WsgiApplication | None = None) -> None:
         # Bytes, since names come as bytes too: the locale's encoding then plays no part.
         self._root = os.fsencode(os.path.abspath(static_path)) if static_path else None
         self._cache_seconds = cache_seconds
+        self._directory = directory
         if self._root is None:
             self._landing_page, self._landing_headers = _load_landing_page()
         elif not os.path.isfile(os.path.join(self._root, b"index.html")):
             log.warning("static_path %s has no index.html", static_path)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._directory is not None and environ.get("PATH_INFO") == "/":
+            if self._wants_directory(environ.get("HTTP_ACCEPT", "")):
+                return self._directory(environ, start_response)
+            start_response = varying_by_accept(start_response)
         try:
             reply = self._reply(environ)
         except RestError as error:
             reply = _error_reply(error)
         start_response(reply.status, [*reply.headers, ("X-Content-Type-Options", "nosniff")])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else reply.body
+
+    def _wants_directory(self, accept: str) -> bool:
+        named = "json" in accept or "xml" in accept
+        return not wants_page(accept) and (self._root is None or named)
 
     def _reply(self, environ: WSGIEnvironment) -> Reply:
         path = _decoded_path(environ)

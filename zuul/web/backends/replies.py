@@ -13,19 +13,35 @@ import gzip
 import hashlib
 import itertools
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from functools import cached_property
 from typing import Any
 
 import cachetools
 
-from zuul.web.errors import NotFound
+from zuul.web.errors import BadReply, NotFound
+
+log = logging.getLogger("zuul.web.scheduler")
 
 FRESH_SECONDS = 1.0
 """As long as upstream keeps a status."""
+
+
+@contextlib.contextmanager
+def as_declared() -> Iterator[None]:
+    """Around what takes decoded data of the scheduler's to be as its type declares it.
+
+    :raises BadReply: something went wrong in there, so it is not.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:  # the last: WSME's own, and depth
+        log.warning("the scheduler's answer is not as declared", exc_info=error)
+        raise BadReply("the scheduler's answer is not of the shape that it should have") from error
 
 
 class Reply:
@@ -57,23 +73,34 @@ class Reply:
 
         :raises NotFound: there is none, in the words of `otherwise`.
         """
-        for entry in self.data:
-            if entry[key] == value:
-                return Document(entry, f"{self.etag} {value}", self.fresh_until)
+        with as_declared():
+            for entry in self.data:
+                if entry.get(key) == value:
+                    return Document.of(entry, f"{self.etag} {value}", self.fresh_until)
         raise NotFound(otherwise)
 
 
 class Document:
     """Decoded JSON that has no bytes of its own yet. Never changed once it is made.
 
+    :param make: gives the data, which nobody needs where the version has been rendered before.
     :param version: what tells this content from another; None: it is to be rendered each time.
     :param fresh_until: as of a `Reply`.
     """
 
-    def __init__(self, data: Any, version: str | None = None, fresh_until: float | None = None) -> None:
-        self.data = data
+    def __init__(self, make: Callable[[], Any], version: str | None = None, fresh_until: float | None = None) -> None:
+        self._make = make
         self.version = version
         self.fresh_until = fresh_until
+
+    @classmethod
+    def of(cls, data: Any, version: str | None = None, fresh_until: float | None = None) -> Document:
+        """Where the data is there already."""
+        return cls(lambda: data, version, fresh_until)
+
+    @cached_property
+    def data(self) -> Any:
+        return self._make()
 
 
 def _size(entry: tuple[float, Reply | NotFound]) -> int:

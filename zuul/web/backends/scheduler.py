@@ -286,7 +286,7 @@ def _decoded(function: str, reply: bytes, *types: type) -> Any:
     """What the JSON says. :raises BadReply: it is no JSON, or none of these types."""
     try:
         value = json.loads(reply)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadReply(f"the scheduler's answer to {function} is no JSON") from error
     if types and not isinstance(value, types):
         raise BadReply(f"the scheduler's answer to {function} is not of the shape that it should have")

@@ -21,7 +21,7 @@ class DirectoryController:
         self._routes = [route for route in routes(url_map) if route.method == "GET"]
 
     @expose([Link], str)
-    def get(self, mount: str) -> list[Link]:
+    def get(self, mount: str = "") -> list[Link]:
         """The URLs below this one that can be read, and what each gives."""
         return [
             Link(
@@ -38,9 +38,9 @@ class RootController:
     """The directory at the very top: what is mounted beside it."""
 
     def __init__(self, entries: Iterable[tuple[str, str]]) -> None:
-        self._entries = list(entries)
+        self._entries = tuple(entries)
 
     @expose([Link], str)
-    def get(self, mount: str) -> list[Link]:
+    def get(self, mount: str = "") -> list[Link]:
         """The parts of this service."""
         return [Link(href=f"{mount}{path}", templated=False, title=title) for path, title in self._entries]

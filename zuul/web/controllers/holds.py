@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+from zuul.web.backends.replies import as_declared
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.errors import NotFound
 from zuul.web.expose import expose
@@ -44,16 +45,18 @@ class HoldsController:
         if not (request_id.isascii() and request_id.isdigit()):
             raise nothing  # the scheduler would look anything up in ZooKeeper, slashes and dots included
         request = self._scheduler.autohold_info(request_id)
-        if request["tenant"] != self._tenant:
-            raise nothing
-        return HoldDetail.from_rpc(request)
+        with as_declared():
+            if request["tenant"] != self._tenant:
+                raise nothing
+            return HoldDetail.from_rpc(request)
 
     def _holds(self, project: str | None) -> list[HoldDetail]:
         tenants = json.loads(self._scheduler.tenant_list().body)
-        if self._tenant not in [tenant["name"] for tenant in tenants]:
-            raise NotFound(f"Tenant {self._tenant} does not exist.")
-        return [
-            HoldDetail.from_rpc(request)
-            for request in self._scheduler.autohold_list()
-            if request["tenant"] == self._tenant and (project is None or request["project"].endswith(project))
-        ]
+        with as_declared():
+            if self._tenant not in [tenant["name"] for tenant in tenants]:
+                raise NotFound(f"Tenant {self._tenant} does not exist.")
+            return [
+                HoldDetail.from_rpc(request)
+                for request in self._scheduler.autohold_list()
+                if request["tenant"] == self._tenant and (project is None or request["project"].endswith(project))
+            ]

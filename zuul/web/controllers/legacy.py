@@ -25,7 +25,7 @@ from zuul.web.controllers.projects import KeysController, without_suffix
 from zuul.web.controllers.tenants import TenantsController
 from zuul.web.errors import NotFound, RestError, ServerError
 from zuul.web.expose import expose
-from zuul.web.filters import VARY_ACCEPT, Environ, StartResponse, WsgiApplication, refuse, wants_page
+from zuul.web.filters import Environ, StartResponse, WsgiApplication, refuse, varying_by_accept, wants_page
 from zuul.web.resources.status import Item
 from zuul.web.snapshots import Snapshot, Snapshots
 from zuul.web.urls import Url, UrlMap, UrlOf
@@ -209,7 +209,7 @@ class LegacyUrls:
         if url is None:
             return self.inner(environ, start_response)
         if self.has_pages and not path.endswith(".json"):
-            start_response = _varying(start_response)
+            start_response = varying_by_accept(start_response)
             if wants_page(environ.get("HTTP_ACCEPT", "")):
                 return self.inner(environ, start_response)
         try:
@@ -236,13 +236,3 @@ class LegacyUrls:
         if name is not None and (whitelabel is None or name != whitelabel.encode().decode("latin-1")):
             return f"{up}t/{quote(name.encode('latin-1'), safe='')}/{old['page']}"
         return f"{up}{old['page']}" if whitelabel is not None else None
-
-
-def _varying(start_response: StartResponse) -> StartResponse:
-    """Caches are to know that the next client may get something else at this URL."""
-
-    def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> object:
-        headers = [*headers, VARY_ACCEPT]
-        return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
-
-    return start

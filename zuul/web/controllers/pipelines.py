@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 
-from zuul.web.backends.replies import FRESH_SECONDS, Document, Reply
+from zuul.web.backends.replies import FRESH_SECONDS, Document, Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.errors import NotFound
+from zuul.web.errors import NotFound, Unavailable
 from zuul.web.expose import expose
 from zuul.web.resources.items import QueueItem
 from zuul.web.resources.pipelines import Pipeline
@@ -63,7 +63,9 @@ class StatusController:
 
         :raises NotFound: no such tenant.
         """
-        items = self._snapshots.get(self._tenant).items_by_id.get(change, [])
+        snapshot = self._snapshots.get(self._tenant)
+        with as_declared():
+            items = snapshot.items_by_id.get(change, [])
         return Reply(json.dumps(items).encode())
 
 
@@ -92,14 +94,20 @@ class ItemsController:
         :raises NotFound: no such tenant or pipeline, or no such item in it.
         """
         rows = self._rows()
-        for row in rows.data:
-            if item in (row["id"], row["zuul_ref"]):
-                return Document(row, f"{rows.version} {item}", rows.fresh_until)
+        with as_declared():
+            for row in rows.data:
+                if item in (row.get("id"), row.get("zuul_ref")):
+                    return Document.of(row, f"{rows.version}/{item}", rows.fresh_until)
         raise NotFound(f"Item {item} is not in pipeline {self._pipeline}.")
 
     def _rows(self) -> Document:
         status = self._snapshots.get(self._tenant)
-        rows = QueueItem.rows(status.document, self._pipeline)
-        if rows is None:
+        with as_declared():
+            if status.document.get("code") == 204:
+                raise Unavailable(f"Tenant {self._tenant} is not loaded yet.")
+            known = status.document.get("pipelines", [])
+            pipelines = [pipeline for pipeline in known if pipeline["name"] == self._pipeline]
+        if not pipelines:
             raise NotFound(f"Pipeline {self._pipeline} does not exist.")
-        return Document(rows, f"{status.etag} {self._pipeline}", status.fetched + FRESH_SECONDS)
+        version = f"{status.etag}/{self._pipeline}"
+        return Document(lambda: QueueItem.rows(pipelines[0]), version, status.fetched + FRESH_SECONDS)

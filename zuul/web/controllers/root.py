@@ -5,6 +5,7 @@
     /v1/...      controllers/v1.py       Storyboard-style URLs     }  one per resource (next to
     /status.json, ...
                  controllers/legacy.py   URLs of former Zuuls      }  this file)
+    /                                    the directory below, for those who want no page
     everything else                      site.py: an operator's dashboard, or our own page
 
 A map is made of three pieces from urls.py: `UrlMap` (a level with fixed names), `UrlOf` (a level that
@@ -17,10 +18,23 @@ from __future__ import annotations
 import pecan
 from pecan.middleware.recursive import RecursiveMiddleware
 
+from zuul.web.controllers.directories import RootController
 from zuul.web.expose import Dialect
 from zuul.web.filters import WsgiApplication
 from zuul.web.hooks import DialectHook, ErrorsHook
-from zuul.web.urls import UrlMap
+from zuul.web.urls import Url, UrlMap
+
+PARTS = (
+    ("/v1", "Tenants and all that they have, as typed collections."),
+    ("/api", "The URLs of zuul-web 3.19.1."),
+    ("/docs/", "The documentation of all URLs, for people."),
+    ("/openapi.json", "The same for programs: OpenAPI 3.1."),
+)
+
+
+def url_map() -> UrlMap:
+    """The very top, for those who want no page."""
+    return UrlMap({}, index=Url(with_mount=True, get=RootController(PARTS).get))
 
 
 def pecan_application(url_map: UrlMap, dialect: Dialect) -> WsgiApplication:

@@ -29,9 +29,9 @@ DESCRIPTION = """\
 The REST tier for the Zuul CI system.
 
 **URLs.** Below `/v1` are plural nested collections; `/api/v1` is the same as `/v1`. Below `/api` are the URLs of
-zuul-web 3.19.1, whose answers have all that the scheduler sends, perhaps more than is declared here. At the root are
-the URLs of former Zuuls. Those of Zuul 2, which had no tenants, are the same without the tenant in front
-(`/status.json`), where there is one tenant or a whitelabel tenant.
+zuul-web 3.19.1, whose answers have all that the scheduler sends, perhaps more than is declared here. At the root are a
+directory, which is a page for browsers, and the URLs of former Zuuls. Those of Zuul 2, which had no tenants, are the
+same without the tenant in front (`/status.json`), where there is one tenant or a whitelabel tenant.
 
 **Methods.** Every URL with GET has HEAD, which sends the header fields alone, and OPTIONS, which is 204 with the
 methods in `Allow`. Another method is 405.
@@ -86,7 +86,7 @@ def describe(parts: Iterable[Part]) -> Document:
             tag, text = _tag(route.controller)
             tags.setdefault(tag, text)
             operation = _operation(part, route, f"{part.prefix}{name}", tag, schemas)
-            spec.path(f"{part.mount}{route.template}", operations={route.method.lower(): operation})
+            spec.path(f"{part.mount}{route.template}" or "/", operations={route.method.lower(): operation})
     for tag in sorted(tags):
         spec.tag({"name": tag, "description": tags[tag]})
     document = spec.to_dict()

@@ -23,12 +23,9 @@ class QueueItem(Item):
     """How many live items stand before it in its queue."""
 
     @classmethod
-    def rows(cls, status: dict[str, Any], pipeline_name: str) -> list[dict[str, Any]] | None:
-        """The live items of a pipeline in a status, queue by queue; None if it has no such pipeline."""
-        for pipeline in status.get("pipelines", []):
-            if pipeline["name"] == pipeline_name:
-                return [row for queue in pipeline["change_queues"] for row in _rows_of(pipeline_name, queue)]
-        return None
+    def rows(cls, pipeline: dict[str, Any]) -> list[dict[str, Any]]:
+        """The live items of a pipeline of a status, queue by queue."""
+        return [row for queue in pipeline["change_queues"] for row in _rows_of(pipeline["name"], queue)]
 
     @classmethod
     def sample(cls) -> QueueItem:
