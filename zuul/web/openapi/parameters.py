@@ -7,7 +7,7 @@ from typing import Any
 
 from apispec import APISpec
 
-from zuul.web.collections import DIRECTIONS, MAX_LIMIT, MAX_OFFSET, Collection
+from zuul.web.collections import DIRECTIONS, MAX_DIGITS, MAX_LIMIT, MAX_OFFSET, Collection
 from zuul.web.expose import Dialect, Exposed
 from zuul.web.openapi.schemas import Schema, Schemas, Text
 from zuul.web.rendering import attribute_paths
@@ -136,10 +136,12 @@ def _attributes(name: str, meaning: str, collection: Collection, schemas: Schema
     of_type = collection.row_type
     attribute = schemas.enumeration(f"{of_type.__name__}Attribute", list(attribute_paths(of_type)))
     description = f"{meaning}, also of those that are required otherwise. {PATHS_WITH_DOTS}"
-    return _query(name, description, {"type": "array", "items": attribute}, style="form", explode=False)
+    return _query(name, description, {"type": "array", "items": attribute, "minItems": 1}, style="form", explode=False)
 
 
 def _filter(path: str, datatype: Any, schemas: Schemas) -> Parameter:
     value = schemas.of(datatype)
+    if value.get("type") == "integer":
+        value |= {"minimum": 1 - 10**MAX_DIGITS, "maximum": 10**MAX_DIGITS - 1}
     description = f"Only rows whose `{path}` is this; given several times, any of these."
     return _query(path, description, {"type": "array", "items": value}, style="form", explode=True)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from http import HTTPStatus
 from typing import Any
 
 from apispec import APISpec
@@ -86,18 +85,18 @@ def add_components(spec: APISpec) -> None:
 
 def _failure(error: type[errors.RestError]) -> Response:
     headers = [*OF_ERRORS, *(name for name, _ in error("").headers)]
-    example = json.loads(errors.body(error(HTTPStatus(error.status).description or error.title)))
+    meaning = _meaning(error)
     return {
-        "description": _meaning(error),
+        "description": sentence(f"{meaning}."),
         "headers": {name: name for name in headers},
-        "content": {JSON: {"schema": "Error", "example": example}},
+        "content": {JSON: {"schema": "Error", "example": json.loads(errors.body(error(meaning)))}},
     }
 
 
 def _meaning(error: type[errors.RestError]) -> str:
     """What the tree at the top of errors.py says of it."""
     drawn = re.search(rf"\+-- {error.__name__} \d+ +(.+)", errors.__doc__ or "")
-    return sentence(f"{drawn[1] if drawn else error.title}.")
+    return drawn[1] if drawn else error.title
 
 
 def of_route(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas) -> dict[str, Any]:
