@@ -148,7 +148,7 @@ def _print_welcome(address: str, port: int, tenants: list[str]) -> None:
         f"A simulated Zuul with the tenants {', '.join(tenants)}. Look at {base}/ with a browser, or try\n\n"
         f"  curl {base}/api/tenants\n"
         f"  curl --compressed {base}/api/tenant/{tenants[0]}/status\n"
-        f"  curl -i {base}/api/tenant/{tenants[0]}/jobs\n\n"
+        f"  curl -i '{base}/v1/tenants/{tenants[0]}/jobs?limit=3'\n\n"
         "Control-C ends it.",
         flush=True,
     )

@@ -182,7 +182,7 @@ def _arguments(
 
 def prefers_xml(accept: str) -> bool:
     """Whether an Accept field names XML, and JSON no higher. Browsers that load a page name it too and get JSON."""
-    if "xml" not in accept or wants_page(accept):
+    if "xml" not in accept.lower() or wants_page(accept):
         return False
     offers = create_accept_header(accept).acceptable_offers([JSON, XML, "text/xml"])
     return bool(offers) and offers[0][0] != JSON

@@ -87,6 +87,7 @@ class Url:
             return self._methods[method], rest
         allowed = sorted({*self._methods, "OPTIONS", *({"HEAD"} if "GET" in self._methods else ())})
         if method == "OPTIONS":
+            request.environ["CONTENT_TYPE"] = "application/octet-stream"  # else Pecan would read its body as a form
             return _OPTIONS.answer, allowed
         raise MethodNotAllowed(f"{request.method} is not possible here", tuple(allowed))
 
