@@ -19,7 +19,7 @@ all_urls = pytest.mark.parametrize("url", URLS)
 
 
 class BrokenSnapshots:
-    def get(self, tenant, want_gzip=False):
+    def get(self, tenant, want_gzip=False, if_none_match=None):
         raise RuntimeError("secret")
 
 

@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which URL is the status of which tenant."""
+"""Which URL is the status of which tenant, and filters that are asked past WSGI."""
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from zuul.web.filters import MAX_URL_BYTES, StatusUrls
+from zuul.web import errors
+from zuul.web.filters import (
+    MAX_HEADER_BYTES,
+    MAX_URL_BYTES,
+    GuardFilter,
+    RequestFilter,
+    SnapshotFilter,
+    StatusUrls,
+)
+from zuul.web.snapshots import Snapshots
 
 HTML = "text/html,*/*;q=0.8"
 NOT_A_STATUS = [
@@ -166,3 +177,117 @@ def test_and_scripts_the_status(accept):
 
     assert urls.tenant("/status", accept) == "one"
     assert urls.tenant("/a/status", accept) == "a"
+
+
+# -- a RequestFilter right before the guard and the snapshots asks them directly; with anybody else's filter
+# -- between them it is WSGI all the way, and that must make no difference
+
+BODY = b'{"pipelines": []}'
+MAX_BODY_BYTES = 100
+
+
+def fetch(tenant):
+    if tenant == "unknown":
+        raise errors.NotFound("there is no such tenant")
+    return BODY
+
+
+def behind(environ, start_response):
+    if environ["PATH_INFO"] == "/refused":
+        raise errors.BadRequest("no")
+    if environ["PATH_INFO"] == "/defect":
+        raise RuntimeError("a defect")
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "6")])
+    return [b"behind"]
+
+
+def somebody_elses(inner):
+    return lambda environ, start_response: inner(environ, start_response)
+
+
+@pytest.fixture
+def snapshots():
+    snapshots = Snapshots(fetch, stale_seconds=30, clock=lambda: 100.0)
+    yield snapshots
+    snapshots.close()
+
+
+@pytest.fixture
+def direct(snapshots):
+    return RequestFilter(GuardFilter(SnapshotFilter(behind, snapshots), MAX_BODY_BYTES))
+
+
+@pytest.fixture
+def nested(snapshots):
+    inner = somebody_elses(SnapshotFilter(somebody_elses(behind), snapshots))
+    return RequestFilter(somebody_elses(GuardFilter(inner, MAX_BODY_BYTES)))
+
+
+def ask(application, caplog, **environ):
+    """Status, header fields, body and the lines of the log but for the time that it took."""
+    answer = []
+    caplog.clear()
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "::1", "wsgi.version": (1, 0), **environ}
+    body = application({"HTTP_X_REQUEST_ID": "me", **environ}, lambda *started: answer.extend(started))
+    return (*answer, b"".join(body), [message.rpartition(" ")[0] for message in caplog.messages])
+
+
+STATUS = "/api/tenant/example/status"
+
+
+@pytest.mark.parametrize(
+    "code, environ",
+    [
+        ("200", {"PATH_INFO": STATUS}),
+        ("200", {"PATH_INFO": STATUS, "REQUEST_METHOD": "HEAD"}),
+        ("200", {"PATH_INFO": STATUS, "HTTP_ACCEPT_ENCODING": "gzip"}),
+        ("200", {"PATH_INFO": STATUS, "HTTP_IF_NONE_MATCH": '"another"'}),
+        ("304", {"PATH_INFO": STATUS, "HTTP_IF_NONE_MATCH": "*"}),
+        ("304", {"PATH_INFO": STATUS, "HTTP_IF_MODIFIED_SINCE": "Thu, 01 Jan 2099 00:00:00 GMT"}),
+        ("404", {"PATH_INFO": "/api/tenant/unknown/status"}),
+        ("404", {"PATH_INFO": "/api/tenant/unknown/status", "REQUEST_METHOD": "HEAD"}),
+        ("200", {"PATH_INFO": STATUS, "QUERY_STRING": "a=b"}),
+        ("200", {"PATH_INFO": STATUS, "REQUEST_METHOD": "POST"}),
+        ("200", {"PATH_INFO": "/elsewhere"}),
+        ("400", {"PATH_INFO": "/refused"}),
+        ("500", {"PATH_INFO": "/defect"}),
+        ("400", {"PATH_INFO": "no-slash"}),
+        ("400", {"PATH_INFO": "/api/tenant/\xff/status"}),
+        ("400", {"PATH_INFO": "/nul\0"}),
+        ("400", {"PATH_INFO": STATUS, "QUERY_STRING": "%ff"}),
+        ("414", {"PATH_INFO": "/" + "a" * MAX_URL_BYTES}),
+        ("200", {"PATH_INFO": "/" + "a" * (MAX_URL_BYTES - 1)}),
+        ("431", {"PATH_INFO": STATUS, "HTTP_X": "a" * MAX_HEADER_BYTES}),
+        ("200", {"PATH_INFO": STATUS, "HTTP_X": "a" * (MAX_HEADER_BYTES - len("me"))}),
+        ("200", {"PATH_INFO": STATUS, "NO_FIELD_OF_THE_CLIENT": "a" * MAX_HEADER_BYTES}),
+        ("413", {"PATH_INFO": STATUS, "CONTENT_LENGTH": "101"}),
+        ("400", {"PATH_INFO": STATUS, "CONTENT_LENGTH": "-1"}),
+        ("200", {"PATH_INFO": STATUS, "CONTENT_LENGTH": ""}),
+    ],
+)
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+def test_asked_directly_or_by_wsgi_the_answer_is_the_same(direct, nested, caplog, code, environ, level):
+    caplog.set_level(level, "zuul.web")
+
+    answer = ask(direct, caplog, **environ)
+
+    assert answer == ask(nested, caplog, **environ)
+    status, headers, body, _ = answer
+    assert status[:3] == code
+    assert headers.count(("X-Request-Id", "me")) == 1
+    assert bool(body) == (environ.get("REQUEST_METHOD") != "HEAD" and code != "304")
+    path = environ["PATH_INFO"].encode("unicode_escape").decode()
+    seen = [line for line in caplog.messages if line.startswith(f'me ::1 "{environ.get("REQUEST_METHOD", "GET")} ')]
+    assert len(seen) == (level == logging.INFO) and all(path[:2000] in line for line in seen)
+
+
+def test_answers_do_not_gather_the_fields_of_other_requests(direct, caplog):
+    first, second = (ask(direct, caplog, PATH_INFO=STATUS, HTTP_IF_NONE_MATCH="*") for _ in range(2))
+    assert first == second
+
+
+def test_an_application_learns_the_request_id(direct, nested, caplog):
+    for application in (direct, nested):
+        environ = {"HTTP_X_REQUEST_ID": "mine", "REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+        application(environ, lambda *_: None)
+        assert environ["zuul.request_id"] == "mine"

@@ -113,6 +113,25 @@ def test_the_other_process_sees_at_a_glance_that_there_are_news(one, other):
     assert not one.has_news("example", new)
 
 
+def test_what_is_no_longer_fresh_is_no_news(one, other):
+    older = make(age=20.0)
+    one.get("example", lambda: make(age=1.5), False)
+    assert not other.has_news("example", older)
+
+
+def test_who_reads_it_need_not_make_out_its_tag(one, other, tmp_path):
+    one.get("example", lambda: make(b'{"some": 1}'), False)
+    (kept,) = [path for path in tmp_path.glob("*/*") if not path.name.endswith(".lock")]
+    times = os.stat(kept)
+    kept.write_bytes(kept.read_bytes().replace(b'{"some": 1}', b'{"same": 2}'))
+    os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    found = other.get("example", must_not_fetch, False)
+
+    assert found.body == b'{"same": 2}'
+    assert found.etag == make(b'{"some": 1}').etag  # as it was written, so it is not a digest made anew
+
+
 def test_nobody_else_can_read_it(one, tmp_path):
     one.get("example", make, False)
     (folder,) = tmp_path.iterdir()

@@ -400,6 +400,44 @@ def test_what_another_process_fetched_is_served_before_our_own_grows_old(schedul
     snapshots.close()
 
 
+@pytest.fixture
+def elsewhere():
+    return Elsewhere()
+
+
+@pytest.fixture
+def sharing(scheduler, clock, elsewhere):
+    snapshots = Airport(scheduler, stale_seconds=STALE_SECONDS, shared=elsewhere, clock=clock)
+    yield snapshots
+    snapshots.close()
+
+
+def test_a_client_that_comes_from_another_process_gets_no_older_status_than_there(sharing, scheduler, clock, elsewhere):
+    sharing.get("t")
+    elsewhere.newest = Snapshot(b'{"other": 1}', clock.now + 0.001, 1600000000.0, compress=False)
+
+    for tag in (elsewhere.newest.etag, elsewhere.newest.gzip_etag):
+        assert sharing.get("t", False, tag) is elsewhere.newest
+    assert len(scheduler.calls) == 1
+
+
+def test_one_that_has_our_status_does_not_wait_for_another(sharing, clock, elsewhere):
+    own = sharing.get("t")
+    sharing.wait_for_landing()
+    elsewhere.newest = Snapshot(b'{"other": 1}', clock.now + 0.001, 1600000000.0, compress=False)
+
+    for tag in (own.etag, own.gzip_etag, None):
+        assert sharing.get("t", False, tag) is own
+
+
+def test_one_with_an_older_status_gets_ours_where_there_are_no_news(sharing, scheduler):
+    own = sharing.get("t")
+    sharing.wait_for_landing()
+
+    assert sharing.get("t", False, '"older"') is own
+    assert len(scheduler.calls) == 1
+
+
 def test_the_close_ends_all_waits(scheduler, clock, pool):
     snapshots = Airport(scheduler, stale_seconds=STALE_SECONDS, flights=4, clock=clock)
     for tenant in "ab":
@@ -514,8 +552,9 @@ def test_either_entity_tag_gets_304(snapshot, form, which, accept_encoding):
 
     assert (answer.status, answer.body) == ("304 Not Modified", b"")
     assert headers_of(answer)["ETag"] == etag
-    assert {"Cache-Control", "Last-Modified", "Vary"} <= headers_of(answer).keys()
-    assert not {"Content-Type", "Content-Length", "Content-Encoding"} & headers_of(answer).keys()
+    assert {"Cache-Control", "Expires", "Vary", "Access-Control-Allow-Origin"} <= headers_of(answer).keys()
+    # Nothing of the representation but what caches go by (RFC 9110, 15.4.5).
+    assert not {"Content-Type", "Content-Length", "Content-Encoding", "Last-Modified"} & headers_of(answer).keys()
 
 
 def test_a_star_matches_whatever_there_is(snapshot):

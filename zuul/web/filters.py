@@ -8,6 +8,10 @@
 
 Each keeps what it wraps in `inner`, so the all-in-one server can tell whether there is anybody else's
 filter that it must not go past (see application.py).
+
+Most requests are for a status that has not changed since, and that answer costs less than the filters
+around it would. So the guard and the snapshots are `AnsweringFilter`s, which a RequestFilter right before
+them asks for their answers without a WSGI call of each.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from random import getrandbits
 from typing import Any, Protocol
@@ -29,6 +34,8 @@ access_log = logging.getLogger("zuul.web.access")
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
+Response = tuple[str, list[tuple[str, str]], list[bytes]]
+"""Status, header fields and body. The list of fields is made for one request, and whoever gets it may add to it."""
 
 MAX_URL_BYTES = 8192
 MAX_HEADER_BYTES = 32768
@@ -38,7 +45,7 @@ _acceptable_id = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}\Z").match
 
 def request_id(proposed: str | None) -> str:
     """The client's own X-Request-Id if it is fit for a log line, else a new one."""
-    return proposed if proposed and _acceptable_id(proposed) else f"{getrandbits(64):016x}"
+    return proposed if proposed and _acceptable_id(proposed) else getrandbits(64).to_bytes(8, "big").hex()
 
 
 def log_access(identifier: str, client: str, method: str, path: str, status: str, size: str, began: float) -> None:
@@ -67,37 +74,70 @@ def error_headers(error: errors.RestError, body: bytes) -> list[tuple[str, str]]
 ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")
 
 
-def refuse(
-    error: errors.RestError, environ: Environ, start_response: StartResponse, *more_headers: tuple[str, str]
-) -> Iterable[bytes]:
+def refusal(error: errors.RestError, environ: Environ, *more_headers: tuple[str, str]) -> Response:
     """The answer to a request that ended in one of our errors."""
     body = errors.body(error)
-    start_response(f"{error.status} {error.title}", [*error_headers(error, body), *more_headers])
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+    headers = [*error_headers(error, body), *more_headers]
+    return f"{error.status} {error.title}", headers, [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def refuse(error: errors.RestError, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """`refusal` for a WSGI application."""
+    status, headers, body = refusal(error, environ)
+    start_response(status, headers)
+    return body
+
+
+class AnsweringFilter(ABC):
+    """A filter that answers a request itself or has no part in it: what it passes on is none of its business."""
+
+    def __init__(self, inner: WsgiApplication) -> None:
+        self.inner = inner
+
+    @abstractmethod
+    def answer(self, environ: Environ) -> Response | None:
+        """The answer; None: what is behind has one."""
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        response = self.answer(environ)
+        if response is None:
+            return self.inner(environ, start_response)
+        status, headers, body = response
+        start_response(status, headers)
+        return body
 
 
 class RequestFilter:
     def __init__(self, inner: WsgiApplication, log_requests: bool = True) -> None:
         self.inner = inner
         self.log_requests = log_requests
+        self._answers: list[Callable[[Environ], Response | None]] = []
+        """Those of the answering filters that come next; `_behind` is what comes after them."""
+        while isinstance(inner, AnsweringFilter):
+            self._answers.append(inner.answer)
+            inner = inner.inner
+        self._behind = inner
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        identifier = request_id(environ.get("HTTP_X_REQUEST_ID"))
-        environ["zuul.request_id"] = identifier
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers = [*headers, ("X-Request-Id", identifier)]
-            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
-
+        environ["zuul.request_id"] = identifier = request_id(environ.get("HTTP_X_REQUEST_ID"))
         if self.log_requests and access_log.isEnabledFor(logging.INFO):
-            start = self._logging(environ, start, identifier)
+            start_response = self._logging(environ, start_response, identifier)
         try:
-            return self.inner(environ, start)
+            for answer in self._answers:
+                response = answer(environ)
+                if response is not None:
+                    break
+            else:
+                return self._behind(environ, _identifying(start_response, identifier))
         except errors.RestError as error:
-            return refuse(error, environ, start)
+            response = refusal(error, environ)
         except Exception:
             log.exception("request %s failed", identifier)
-            return refuse(errors.ServerError(f"this is a defect; the log has it as {identifier}"), environ, start)
+            response = refusal(errors.ServerError(f"this is a defect; the log has it as {identifier}"), environ)
+        status, headers, body = response
+        headers.append(("X-Request-Id", identifier))
+        start_response(status, headers)
+        return body
 
     def _logging(self, environ: Environ, start_response: StartResponse, identifier: str) -> StartResponse:
         """A `start_response` that logs. The path is taken now: on its way it is taken apart."""
@@ -108,9 +148,19 @@ class RequestFilter:
             size = next((value for name, value in headers if name == "Content-Length"), "-")
             client = environ.get("REMOTE_ADDR", "-")
             log_access(identifier, client, environ["REQUEST_METHOD"], path, status[:3], size, began)
-            return start_response(status, headers, exc_info)
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         return start
+
+
+def _identifying(start_response: StartResponse, identifier: str) -> StartResponse:
+    """A `start_response` that adds the request id."""
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        headers = [*headers, ("X-Request-Id", identifier)]
+        return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+    return start
 
 
 class CorsFilter:
@@ -131,33 +181,36 @@ class CorsFilter:
         return self.inner(environ, start)
 
 
-class GuardFilter:
+class GuardFilter(AnsweringFilter):
     """Refuses paths and sizes that mean harm or nothing, before anybody decodes them."""
 
     def __init__(self, inner: WsgiApplication, max_body_bytes: int) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.max_body_bytes = max_body_bytes
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(self, environ: Environ) -> Response | None:
+        if self._is_plain(environ):
+            return None
         error = self._objection(environ)
-        if error is not None:
-            return refuse(error, environ, start_response, ANY_ORIGIN)
-        return self.inner(environ, start_response)
+        return refusal(error, environ, ANY_ORIGIN) if error is not None else None
+
+    def _is_plain(self, environ: Environ) -> bool:
+        """Whether there is certainly no objection. Nearly every request is so."""
+        if environ.get("QUERY_STRING") or (environ.get("CONTENT_LENGTH") or "0") != "0":
+            return False
+        text_bytes = 0
+        for value in environ.values():
+            if type(value) is str:
+                text_bytes += len(value)
+        path: str = environ.get("PATH_INFO", "")
+        return text_bytes <= MAX_URL_BYTES and path[:1] == "/" and path.isascii() and path.isprintable()
 
     def _objection(self, environ: Environ) -> errors.RestError | None:
-        # Every status passes here, so the plain case is decided first and costs little.
         path, query = environ.setdefault("PATH_INFO", ""), environ.get("QUERY_STRING", "")
         if len(path) + len(query) > MAX_URL_BYTES:
             return errors.UriTooLong(f"a URL may have {MAX_URL_BYTES} bytes")
-        header_bytes = 0
-        for name, value in environ.items():
-            if name[:5] == "HTTP_":
-                header_bytes += len(value)
-        if header_bytes > MAX_HEADER_BYTES:
+        if sum(len(value) for name, value in environ.items() if name.startswith("HTTP_")) > MAX_HEADER_BYTES:
             return errors.HeadersTooLarge(f"the header fields of a request may have {MAX_HEADER_BYTES} bytes")
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if not query and length == "0" and path[:1] == "/" and path.isascii() and path.isprintable():
-            return None
         if path and not path.startswith("/"):
             return errors.BadRequest("the path must start with a slash")
         for what, text in (("path", path), ("query", query)):
@@ -169,6 +222,7 @@ class GuardFilter:
                 return errors.BadRequest(f"the {what} is not valid UTF-8")
             if "\0" in decoded:
                 return errors.BadRequest(f"the {what} has a NUL byte")
+        length = environ.get("CONTENT_LENGTH") or "0"
         if not length.isascii() or not length.isdigit():
             return errors.BadRequest("Content-Length is not a number")
         if len(length) > 18 or int(length) > self.max_body_bytes:
@@ -279,15 +333,15 @@ def _decoded(text: str) -> str | None:
         return None
 
 
-class SnapshotFilter:
+class SnapshotFilter(AnsweringFilter):
     """Answers plain GET and HEAD of a status; with a query or another method it goes the long way."""
 
     def __init__(self, inner: WsgiApplication, snapshots: Snapshots, urls: StatusUrls | None = None) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.snapshots = snapshots
         self.urls = urls or StatusUrls()
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(self, environ: Environ) -> Response | None:
         method = environ["REQUEST_METHOD"]
         path, mounted_at = environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
         if mounted_at and f"{mounted_at}/".startswith(("/api/", "/v1/")):
@@ -296,15 +350,15 @@ class SnapshotFilter:
             path = mounted_at + path
         tenant = self.urls.tenant(path, environ.get("HTTP_ACCEPT", ""))
         if tenant is None or environ.get("QUERY_STRING") or method not in ("GET", "HEAD"):
-            return self.inner(environ, start_response)
+            return None
         encodings = environ.get("HTTP_ACCEPT_ENCODING", "")
+        if_none_match = environ.get("HTTP_IF_NONE_MATCH")
         try:
-            snapshot = self.snapshots.get(tenant, accepts_gzip(encodings))
+            snapshot = self.snapshots.get(tenant, accepts_gzip(encodings), if_none_match)
         except errors.RestError as error:
-            return refuse(error, environ, start_response, ANY_ORIGIN)
-        answer = respond(snapshot, encodings, environ.get("HTTP_IF_NONE_MATCH"), environ.get("HTTP_IF_MODIFIED_SINCE"))
+            return refusal(error, environ, ANY_ORIGIN)
+        answer = respond(snapshot, encodings, if_none_match, environ.get("HTTP_IF_MODIFIED_SINCE"))
         headers = [*answer.headers, ("Age", str(self.snapshots.age_seconds(snapshot)))]
         if self.urls.varies_by_accept(path):
             headers.append(VARY_ACCEPT)
-        start_response(answer.status, headers)
-        return [answer.body] if method == "GET" else []
+        return answer.status, headers, [answer.body] if method == "GET" else []

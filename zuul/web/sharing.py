@@ -34,11 +34,12 @@ class SharedSnapshots:
         self._folder = os.path.join(parent, f"zuul-rest-{os.geteuid()}-{digest}")
 
     def has_news(self, tenant: str, snapshot: Snapshot) -> bool:
-        """Whether another process has made a newer one."""
+        """Whether another process has a newer one, which is fresh: one that is not would be no news to `get`."""
         try:
-            return os.stat(self._path(tenant)).st_mtime_ns > _nanoseconds(snapshot)
+            fetched = os.stat(self._path(tenant)).st_mtime_ns
         except OSError:
             return False
+        return fetched > _nanoseconds(snapshot) and time.monotonic_ns() - fetched < FRESH_SECONDS * 1e9
 
     def get(self, tenant: str, make: Callable[[], Snapshot], compress: bool) -> Snapshot:
         """The snapshot that another process has just made, else the one of `make`, which others will see."""
@@ -87,9 +88,10 @@ def _read(path: str, max_age_seconds: float, compress: bool) -> Snapshot | None:
                 return None
             body = file.read(head["body"])
             packed = file.read(head["packed"])
+            etag = head["etag"]
     except (OSError, ValueError, KeyError):
         return None
-    return Snapshot(body, head["fetched"], head["changed_at"], packed or None, compress=compress)
+    return Snapshot(body, head["fetched"], head["changed_at"], packed or None, etag, compress=compress)
 
 
 def _write(path: str, snapshot: Snapshot) -> None:
@@ -97,6 +99,7 @@ def _write(path: str, snapshot: Snapshot) -> None:
     head = {
         "fetched": snapshot.fetched,
         "changed_at": snapshot.changed_at,
+        "etag": snapshot.etag,
         "body": len(snapshot.body),
         "packed": len(packed),
     }
