@@ -128,7 +128,7 @@ def test_what_a_method_raises_is_told_in_its_own_words(document):
 def test_what_an_error_means_is_said_as_at_its_class(document):
     descriptions = {name: one["description"] for name, one in document["components"]["responses"].items()}
 
-    assert descriptions["Unavailable"] == "Nobody is there to ask; try again after `retry_after`."
+    assert descriptions["Unavailable"] == "Nobody is there to ask; try again in `Retry-After` seconds."
     assert "Retry-After" in document["components"]["responses"]["Unavailable"]["headers"]
 
 

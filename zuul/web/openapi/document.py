@@ -89,9 +89,15 @@ def describe(parts: Iterable[Part]) -> Document:
             spec.path(f"{part.mount}{route.template}" or "/", operations={route.method.lower(): operation})
     for tag in sorted(tags):
         spec.tag({"name": tag, "description": tags[tag]})
-    document = spec.to_dict()
+    return _in_order(spec.to_dict())
+
+
+def _in_order(document: Document) -> Document:
+    """The same as people read it, from the general down, with the types by name; no two places share an object."""
     document["components"]["schemas"] = dict(sorted(document["components"]["schemas"].items()))
-    return json.loads(json.dumps(document))  # type: ignore[no-any-return]  # so that no two places share an object
+    document["info"] = {name: document["info"][name] for name in ("title", "version", "description", "license")}
+    names = ("openapi", "info", "servers", "tags", "paths", "components")
+    return json.loads(json.dumps({name: document[name] for name in names}))  # type: ignore[no-any-return]
 
 
 def _operation(part: Part, route: Route, name: str, tag: str, schemas: Schemas) -> Document:

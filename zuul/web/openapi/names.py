@@ -63,7 +63,7 @@ def _steps(template: str) -> list[_Step]:
 
 
 def _word(text: str) -> str:
-    return re.sub(r"\W+", "_", text).strip("_").replace("-", "_")
+    return re.sub(r"\W+", "_", text).strip("_")
 
 
 def _singular(word: str) -> str:
@@ -75,9 +75,9 @@ def _name(method: str, steps: list[_Step], datatype: Any) -> str:
     is_array = isarray(datatype)
     verb = method.lower() if method != "GET" else "list" if is_array else "get"
     if is_array and (not steps or steps[-1].named):
+        before, _, last = words.rpartition("_")
         rows = _rows(datatype)
-        words = words if not words else words.rpartition("_")[0] if rows.startswith(words.rpartition("_")[2]) else words
-        words = f"{words}_{rows}".strip("_")
+        words = "_".join(filter(None, [before if last and rows.startswith(last) else words, rows]))
     return f"{verb}_{words or 'index'}"
 
 

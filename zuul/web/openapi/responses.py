@@ -96,7 +96,7 @@ def _failure(error: type[errors.RestError]) -> Response:
 def _meaning(error: type[errors.RestError]) -> str:
     """What the tree at the top of errors.py says of it."""
     drawn = re.search(rf"\+-- {error.__name__} \d+ +(.+)", errors.__doc__ or "")
-    return drawn[1] if drawn else error.title
+    return drawn[1].rstrip(" .") if drawn else error.title
 
 
 def of_route(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas) -> dict[str, Any]:
