@@ -127,6 +127,19 @@ def test_what_cannot_be_read_is_502_and_logged(app_with, refusal, caplog, functi
     assert "scheduler" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["null", "number", "null in a list", "text in a list", "object", "several types"])
+@pytest.mark.parametrize(
+    ("function", "url"),
+    [("tenant_list", "/status.json"), ("tenant_list", "/example/status.json"), ("tenant_list", "/example/jobs.json"),
+     ("project_list", "/keys/gerrit/core/compute.pub"), ("project_list", "/example/keys/gerrit/core/compute.pub")],
+)  # fmt: skip
+def test_so_it_is_at_the_urls_of_former_zuuls(app_with, refusal, function, url, name):
+    response = app_with(**{function: lambda arguments: REPLIES[name]}).get(url, status="*")
+
+    refusal(response, response.status_int)
+    assert response.status_int in (404, 502)
+
+
 @pytest.mark.undeclared("the scheduler makes it up")
 @pytest.mark.parametrize("name", ["null", "number", "text", "object", "null in a list", "wrong types", "several types"])
 @pytest.mark.parametrize(

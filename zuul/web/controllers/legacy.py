@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from wsme.types import text
 
-from zuul.web.backends.replies import Reply
+from zuul.web.backends.replies import Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import StatusController
@@ -78,7 +78,8 @@ class LegacyChangeController:
         :raises NotFound: no such tenant, or the change is in no pipeline, for which /api has an empty list.
         """
         status = self._snapshots.get(self._tenant)
-        items = status.items_by_id.get(change)
+        with as_declared():
+            items = status.items_by_id.get(change)
         if not items:
             raise NotFound(f"Change {change} is in no pipeline.")
         return Snapshot(json.dumps(items).encode(), status.fetched, status.changed_at, compress=False)
@@ -99,10 +100,12 @@ class SourceKeysController:
         :raises NotFound: no such tenant, or it has no such project of this connection.
         """
         project = without_suffix(file, ".pub")
-        for known in json.loads(self._scheduler.project_list(self._tenant).body):
-            if (known["connection_name"], known["name"]) == (self._source, project):
-                return self._scheduler.key_get(self._tenant, known["canonical_name"], "secrets")
-        raise NotFound(f"Connection {self._source} has no project {project} in tenant {self._tenant}.")
+        projects = self._scheduler.project_list(self._tenant)
+        with as_declared():
+            names = {(known["connection_name"], known["name"]): known["canonical_name"] for known in projects.data}
+        if (self._source, project) not in names:
+            raise NotFound(f"Connection {self._source} has no project {project} in tenant {self._tenant}.")
+        return self._scheduler.key_get(self._tenant, names[self._source, project], "secrets")
 
 
 class Tenants:
@@ -128,7 +131,7 @@ class Tenants:
             if self._only is None:
                 raise
             return self._only[1]  # whose last status may be had while the scheduler is away
-        names: list[str] = [tenant["name"] for tenant in json.loads(reply.body)]
+        names = _names(reply)
         if len(names) != 1:
             self._only = None
             raise NotFound(
@@ -149,7 +152,7 @@ class Tenants:
         """Whether this is a tenant."""
         if self.is_at_hand(name):
             return True
-        return any(tenant["name"] == name for tenant in json.loads(self._scheduler.tenant_list().body))
+        return name in _names(self._scheduler.tenant_list())
 
     def is_at_hand(self, name: str) -> bool:
         """Whether this is certainly a tenant, as it has a status, without asking the scheduler."""
@@ -236,3 +239,8 @@ class LegacyUrls:
         if name is not None and (whitelabel is None or name != whitelabel.encode().decode("latin-1")):
             return f"{up}t/{quote(name.encode('latin-1'), safe='')}/{old['page']}"
         return f"{up}{old['page']}" if whitelabel is not None else None
+
+
+def _names(tenants: Reply) -> list[str]:
+    with as_declared():
+        return [str(tenant["name"]) for tenant in tenants.data]
