@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from contract import CheckedApp, checking
 from webob import Request
-from webtest import TestApp
 
 from zuul.web import application
 from zuul.web.backends.rpc.local import LocalTransport
@@ -47,7 +47,7 @@ def functions():
 
 
 @pytest.fixture
-def make_app(tmp_path):
+def make_app(tmp_path, request):
     """Builds the application; with other lines in zuul.conf, and with services that a test has altered."""
     built = []
 
@@ -57,7 +57,7 @@ def make_app(tmp_path):
         services = application.Services.build(read(str(path)), transport)
         built.append(services)
         application.provide(str(path), alter(services))
-        return TestApp(application.load(str(path)))
+        return CheckedApp(application.load(str(path)), request.node)
 
     yield make_app
     for services in built:
@@ -97,7 +97,10 @@ def send():
     def send(app, url="/", **environ):
         request = Request.blank(url)
         request.environ.update(environ)
-        return request.get_response(app.app)
+        check = checking(app, request.environ)
+        response = request.get_response(app.app)
+        check(response)
+        return response
 
     return send
 

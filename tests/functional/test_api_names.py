@@ -54,6 +54,7 @@ def test_what_is_no_key_is_404(app, refusal, kind, file):
 
 
 @spelt
+@pytest.mark.undeclared("a job with a name alone")
 @pytest.mark.parametrize("name", ["unit", "org/unit", "unit.v2", "é", "a b", "50%", "what?", "x#y", "..", "a/../b"])
 def test_a_job_may_have_any_name(app_with, spell, name):
     asked = []

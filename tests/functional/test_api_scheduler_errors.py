@@ -125,6 +125,7 @@ def test_an_answer_that_is_no_json_is_502(app_with, refusal, url, function, repl
     refusal(app_with(**{function: lambda arguments: reply}).get(url, status="*"), 502)
 
 
+@pytest.mark.undeclared("the scheduler sends two keys in place of a status")
 def test_a_tenant_that_is_not_loaded_yet_has_the_schedulers_words_for_a_status(app_with):
     reply = b'{"message": "Tenant has not been loaded", "code": 204}'
     app = app_with(status_get=lambda arguments: reply)

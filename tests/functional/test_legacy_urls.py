@@ -10,8 +10,8 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin
 
 import pytest
+from contract import CheckedApp
 from shapes import undeclared
-from webtest import TestApp
 
 from zuul.web import application
 from zuul.web.backends.rpc.local import LocalTransport
@@ -69,7 +69,7 @@ def static_path(tmp_path):
 
 
 @pytest.fixture
-def app_of(tmp_path, functions, make_app):
+def app_of(tmp_path, functions, make_app, request):
     """`app_of(web=..., rest=...)`: the application with lines in these sections, over this scheduler."""
     built = []
 
@@ -80,7 +80,8 @@ def app_of(tmp_path, functions, make_app):
         services = application.Services.build(read(str(path)), transport)
         built.append(services)
         application.provide(str(path), services)
-        return TestApp(application.load(str(path), paste_file))
+        loaded = application.load(str(path), paste_file)
+        return CheckedApp(loaded, request.node, shares_root=bool(web or paste_file))
 
     yield app_of
     for services in built:
@@ -533,6 +534,7 @@ def composed(tmp_path, app_of, monkeypatch):
     return composed
 
 
+@pytest.mark.undeclared("a composition without the filter that gives request ids")
 def test_what_an_operator_mounts_keeps_its_urls(composed):
     app = composed("outside")
     app.get("/api/tenant/example/status")
@@ -541,6 +543,7 @@ def test_what_an_operator_mounts_keeps_its_urls(composed):
     assert app.get("/widgets/status").content_type == "application/json"
 
 
+@pytest.mark.undeclared("a composition without the filter that gives request ids")
 def test_without_the_filter_there_are_no_legacy_urls(composed):
     app = composed("site", "whitelabel_tenant = widgets")
     app.get("/api/tenant/widgets/status")

@@ -72,6 +72,7 @@ def test_the_pipelines_of_a_status_have_all_its_live_items(app):
     assert total == app.get(EXAMPLE).json["queue"]
 
 
+@pytest.mark.undeclared("items of a few keys")
 def test_what_is_only_there_for_others_is_no_item(app_with):
     app = app_with(status_get=status_of([[item(1, live=False), item(2)], [item(3)]], [], [[item(4, live=False)]]))
 
@@ -97,6 +98,7 @@ def test_every_item_is_found_by_its_id_and_its_ref(app, pipeline):
             assert app.get(f"{items_url(pipeline)}/{name}").json == row
 
 
+@pytest.mark.undeclared("items of a few keys")
 def test_of_two_with_one_id_the_first_is_given(app_with):
     app = app_with(status_get=status_of([[item(1, zuul_ref="Z1")]], [[item(1, zuul_ref="Z2")]]))
 
@@ -132,6 +134,7 @@ def test_pipelines_of_one_name_in_two_tenants_are_two(app):
     assert here and there and here != there
 
 
+@pytest.mark.undeclared("items of a few keys")
 def test_pipelines_and_items_are_kept_apart_whatever_their_names(app_with):
     status = {
         "pipelines": [

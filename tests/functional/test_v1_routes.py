@@ -417,6 +417,7 @@ def test_equal_bytes_of_two_tenants_are_each_their_own(app_with):
         assert app.get(f"/v1/tenants/{tenant}/jobs?marker=x").json == [{"name": "y"}]
 
 
+@pytest.mark.undeclared("a job with a name alone")
 def test_one_source_has_several_answers(app_with):
     rows = '[{"name": "gate", "triggers": [], "extra": 1}]'
     app = app_with(

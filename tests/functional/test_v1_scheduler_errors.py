@@ -89,6 +89,7 @@ CASES = [
 ]
 
 
+@pytest.mark.undeclared("what makes some sense need not be all that is declared")
 @pytest.mark.parametrize(("function", "url", "name"), CASES)
 def test_another_shape_is_502_or_makes_some_sense(app_with, refusal, function, url, name):
     app = app_with(**{function: lambda arguments: {**REPLIES, **STATUSES}[name]})
@@ -139,6 +140,7 @@ def test_so_it_is_at_the_urls_of_former_zuuls(app_with, refusal, function, url, 
     assert response.status_int in (404, 502)
 
 
+@pytest.mark.undeclared("the scheduler makes it up")
 @pytest.mark.parametrize("name", ["null", "number", "text", "object", "null in a list", "wrong types", "several types"])
 @pytest.mark.parametrize(
     ("function", "url"),
@@ -168,6 +170,7 @@ def test_nobody_to_ask_is_503(failing_app, refusal, url):
     assert int(response.headers["Retry-After"]) > 0
 
 
+@pytest.mark.undeclared("the scheduler sends two keys in place of a status")
 def test_a_tenant_that_is_not_loaded_yet_has_the_schedulers_words_for_a_status(app_with, refusal):
     app = app_with(status_get=lambda arguments: b'{"message": "Tenant has not been loaded", "code": 204}')
 

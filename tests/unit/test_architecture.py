@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "zuul" / "web"
 
 FLOORS = {
     "entry": ("application", "wsgi", "server", "channel", "cli", "check", "openapi"),
-    "controllers": ("controllers", "streaming", "sandbox", "site"),
+    "controllers": ("controllers", "streaming", "sandbox", "site", "documentation"),
     "expose": ("expose", "hooks", "filters", "urls", "collections", "rendering", "renderings", "snapshots", "sharing"),
     "backends": ("backends", "resources", "auth"),
     "errors": ("errors", "settings"),
@@ -27,7 +27,7 @@ OWNERS = {
     "autobahn": ("streaming/",),
     "pecan": ("expose.py", "hooks.py", "urls.py", "controllers/root.py"),
     "wsme": ("expose.py", "resources/"),
-    "wsme.types": ("expose.py", "collections.py", "rendering.py", "resources/", "controllers/", "openapi.py"),
+    "wsme.types": ("expose.py", "collections.py", "rendering.py", "resources/", "controllers/", "openapi/"),
 }
 """Who may import a library, as a file or a folder. The longest name that fits counts."""
 

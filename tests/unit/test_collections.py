@@ -143,7 +143,7 @@ BAD = [
     ("fields", ["", ",", "name,", ",name", "nope", "name size", "*", "maker.nope", "anything.x"]),
     ("omit", ["", ",,", "nope", "name.x"]),
     ("size", ["", "x", "1.0", "1e3", "٣", "9" * 19, "--1", " 1", "true", "null"]),
-    ("weight", ["", "nan", "inf", "1e999", ".5", "1.", "٣", "1e", "0x1", "1_0"]),
+    ("weight", ["", "nan", "inf", ".5", "1.", "٣", "1e", "0x1", "1_0"]),
     ("full", ["", "1", "yes", "null", "true "]),
     ("kind", ["", "glass", "Wood"]),
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from paste.deploy import loadapp
 from paste.urlmap import URLMap
@@ -21,6 +22,7 @@ from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers import api, legacy, root, v1
 from zuul.web.controllers.root import is_pecan_application, pecan_application
+from zuul.web.documentation import Documentation
 from zuul.web.expose import API, LEGACY, V1
 from zuul.web.filters import (
     CorsFilter,
@@ -30,10 +32,13 @@ from zuul.web.filters import (
     StatusUrls,
     WsgiApplication,
 )
-from zuul.web.settings import Gearman, Settings, read
+from zuul.web.openapi.document import Document, Part, as_json, as_yaml, describe
+from zuul.web.settings import AuthSection, Gearman, Rest, Settings, Web, read
 from zuul.web.sharing import SharedSnapshots
 from zuul.web.site import Site
 from zuul.web.snapshots import Snapshots
+
+OUR_FILTERS = (RequestFilter, CorsFilter, GuardFilter, SnapshotFilter, legacy.LegacyUrls, Documentation)
 
 DEFAULT_PASTE_FILE = os.path.join(os.path.dirname(__file__), "zuul-rest-paste.ini")
 
@@ -158,6 +163,16 @@ def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: s
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 
+def documentation_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
+    found = services(global_conf.get("zuul_conf"))
+
+    def both_forms() -> tuple[str, str]:
+        document = document_of(found)
+        return as_json(document), as_yaml(document)
+
+    return Documentation(app, both_forms, found.settings.web.static_path)
+
+
 def _status_urls(application: object, whitelabel_tenant: str | None) -> StatusUrls:
     """Where a status is to be found in what stands behind the snapshot filter.
 
@@ -171,12 +186,39 @@ def _status_urls(application: object, whitelabel_tenant: str | None) -> StatusUr
     mounted = {path: inner for (_, path), inner in application.applications}
     v1 = tuple(path for path in ("/v1", "/api/v1") if is_pecan_application(mounted.get(path)))
     outside = mounted.pop("", None)
+    while isinstance(outside, Documentation):
+        outside = outside.inner
     return StatusUrls(
         whitelabel_tenant,
         outside if isinstance(outside, legacy.LegacyUrls) else None,
         frozenset(path.split("/")[1] for path in mounted),
         v1,
     )
+
+
+# -- what the OpenAPI document describes
+
+
+def parts(found: Services) -> list[Part]:
+    """The URL maps of these services."""
+    settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
+    return [
+        Part("/v1", v1.url_map(settings, scheduler, snapshots), V1),
+        Part("/api", api.url_map(settings, scheduler, snapshots), API, prefix="api_"),
+        Part("", root.url_map(), V1, prefix="root_"),
+        Part("", legacy.url_map(scheduler, snapshots), API, prefix="legacy_", reads_query=False),
+    ]
+
+
+def document_of(found: Services) -> Document:
+    """The OpenAPI document of these services."""
+    return describe(parts(found))
+
+
+def with_all_options() -> Services:
+    """Services of no installation, with every option that adds URLs, for the document that we hand out."""
+    realm = AuthSection("any", "HS256", "any", False, "any", "any", "sub", MappingProxyType({}))
+    return Services.build(Settings("", None, None, Web(), None, (realm,), (), Rest()))
 
 
 # -- for a server that can answer from memory
@@ -195,7 +237,7 @@ def snapshots_in_front(application: object) -> SnapshotFilter | None:
 
 def all_ours(application: object) -> bool:
     """Whether nobody else's filter or application is in it, so that equal requests have equal answers."""
-    while isinstance(application, (RequestFilter, CorsFilter, GuardFilter, SnapshotFilter, legacy.LegacyUrls)):
+    while isinstance(application, OUR_FILTERS):
         application = application.inner
     if isinstance(application, URLMap):
         return all(domain is None and all_ours(inner) for (domain, _), inner in application.applications)

@@ -48,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="try everything that a zuul.conf names, and say what to do")
     _add_configuration(check)
     check.set_defaults(run=_check)
+
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document of all URLs")
+    openapi.add_argument("--format", choices=("yaml", "json"), default="yaml", help="(%(default)s)")
+    openapi.set_defaults(run=_openapi)
     return parser
 
 
@@ -154,6 +158,15 @@ def _check(options: argparse.Namespace) -> int:
     from zuul.web.check import check
 
     return check(read(options.conf or os.environ.get("ZUUL_CONF")))
+
+
+def _openapi(options: argparse.Namespace) -> int:
+    from zuul.web.application import document_of, with_all_options
+    from zuul.web.openapi.document import as_json, as_yaml
+
+    document = document_of(with_all_options())
+    print((as_json if options.format == "json" else as_yaml)(document), end="")
+    return 0
 
 
 if __name__ == "__main__":

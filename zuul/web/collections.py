@@ -33,6 +33,8 @@ DEFAULT_LIMIT = 100
 """Rows of an answer where the client names no limit, below /v1."""
 MAX_LIMIT = 2000
 MAX_OFFSET = 10**9
+MAX_DIGITS = 18
+"""Of a whole number that rows are chosen by."""
 DIRECTIONS = ("asc", "desc")
 
 ROW_PARAMETERS = ("limit", "marker", "offset", "sort_field", "sort_dir")
@@ -212,7 +214,7 @@ def _value(path: str, datatype: Any, text: str) -> Any:
         return text.lower() == "true"
     if basetype is str:
         return text
-    number = "-?[0-9]{1,18}" if basetype is int else r"-?[0-9]{1,18}(\.[0-9]{1,18})?(e[+-]?[0-9]{1,2})?"
+    number = f"-?[0-9]{{1,{MAX_DIGITS}}}" if basetype is int else r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?"
     if not re.fullmatch(number, text, re.IGNORECASE):
         raise BadRequest(f"{path} is {'a whole' if basetype is int else 'a'} number")
     return basetype(text)

@@ -15,7 +15,7 @@
      +-- HeadersTooLarge 431      header fields over the limit
      +-- ServerError 500          a defect of ours
           +-- BadReply 502        the scheduler crashed on the call or answered nonsense
-          +-- Unavailable 503     nobody is there to ask; try again after `retry_after`
+          +-- Unavailable 503     nobody is there to ask; try again in `Retry-After` seconds
           +-- Timeout 504         asked, but not answered in time; it will not happen any more
                +-- OutcomeUnknown 504   asked, and nobody can say whether it was done
 

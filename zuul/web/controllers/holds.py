@@ -19,17 +19,28 @@ class HoldsController:
 
     @expose([Hold], str, path=0, in_v1=[HoldDetail])
     def get_all(self, project: str | None = None) -> list[HoldDetail]:
-        """The holds of the tenant, or those for projects whose name ends in `project`."""
+        """The holds of the tenant, or those for one project.
+
+        :param project: the end of the project's canonical name.
+        :raises NotFound: no such tenant.
+        """
         return self._holds(project)
 
     @expose([Hold], str, in_v1=[HoldDetail])
     def get_of_project(self, project: str) -> list[HoldDetail]:
-        """The holds for projects whose name ends in `project`."""
+        """The holds for one project.
+
+        :param project: the end of the project's canonical name.
+        :raises NotFound: no such tenant.
+        """
         return self._holds(project)
 
     @expose(Hold, str, in_v1=HoldDetail)
     def get_one(self, request_id: str) -> HoldDetail:
-        """One hold. 404 if it does not exist or belongs to another tenant."""
+        """One hold.
+
+        :raises NotFound: there is none of this id, or it belongs to another tenant.
+        """
         nothing = NotFound(f"Hold request {request_id} does not exist.")
         if not (request_id.isascii() and request_id.isdigit()):
             raise nothing  # the scheduler would look anything up in ZooKeeper, slashes and dots included

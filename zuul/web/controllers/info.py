@@ -17,7 +17,7 @@ class IndexController:
 
     @expose(JsonObject)
     def get(self) -> dict[str, str]:
-        """URL templates by name."""
+        """URL templates by name, upstream's whole list."""
         return self._links
 
 
@@ -32,7 +32,10 @@ class InfoController:
 
     @expose(InfoDocument)
     def get(self) -> InfoDocument:
-        """The same for everybody; an unknown tenant has one too, as with upstream."""
+        """What this installation can do, and where its websockets and statistics are.
+
+        An unknown tenant has an answer too, as with upstream.
+        """
         web = self._settings.web
         info = Info(
             capabilities=Capabilities(job_history=True, auth=_authentication(self._settings)),

@@ -16,10 +16,16 @@ class JobsController:
 
     @expose([Job])
     def get_all(self) -> Reply:
-        """All jobs of the tenant by name, their variants in short."""
+        """All jobs of the tenant by name, their variants in short.
+
+        :raises NotFound: no such tenant.
+        """
         return self._scheduler.job_list(self._tenant)
 
     @expose([JobVariant], str)
     def get_one(self, job: str) -> Reply:
-        """The variants of one job in full, in the order in which they apply."""
+        """The variants of one job in full, in the order in which they apply.
+
+        :raises NotFound: no such tenant or job.
+        """
         return self._scheduler.job_get(self._tenant, job)

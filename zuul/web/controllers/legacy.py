@@ -73,7 +73,10 @@ class LegacyChangeController:
 
     @expose([Item], str)
     def get(self, change: str) -> Snapshot:
-        """The items of one change (`N,P`). 404 if it is in no pipeline, where /api has an empty list."""
+        """The items of one change (`N,P`).
+
+        :raises NotFound: no such tenant, or the change is in no pipeline, for which /api has an empty list.
+        """
         status = self._snapshots.get(self._tenant)
         with as_declared():
             items = status.items_by_id.get(change)
@@ -92,7 +95,10 @@ class SourceKeysController:
 
     @expose(text, str, content_type="text/plain")
     def get(self, file: str) -> Reply:
-        """The key with which secrets for the project are encrypted, in PEM."""
+        """The key with which secrets for the project are encrypted, in PEM.
+
+        :raises NotFound: no such tenant, or it has no such project of this connection.
+        """
         project = without_suffix(file, ".pub")
         projects = self._scheduler.project_list(self._tenant)
         with as_declared():

@@ -22,7 +22,10 @@ class PipelinesController:
 
     @expose([Pipeline])
     def get_all(self) -> Reply:
-        """The pipelines of the tenant with their triggers."""
+        """The pipelines of the tenant with their triggers.
+
+        :raises NotFound: no such tenant.
+        """
         return self._scheduler.pipeline_list(self._tenant)
 
     @expose(Pipeline, str)
@@ -46,12 +49,20 @@ class StatusController:
 
     @expose(Status)
     def get(self) -> Snapshot:
-        """Everything in the tenant's pipelines now."""
+        """Everything in the tenant's pipelines now.
+
+        While the scheduler still loads the tenant, an object with `message` and, below /api, `code` in its place.
+
+        :raises NotFound: no such tenant.
+        """
         return self._snapshots.get(self._tenant, want_gzip=True)  # who comes this way may take it
 
     @expose([Item], str)
     def get_change(self, change: str) -> Reply:
-        """The items of one change (`N,P`) or revision; an empty list if it is in no pipeline."""
+        """The items of one change (`N,P`) or revision; an empty list if it is in no pipeline.
+
+        :raises NotFound: no such tenant.
+        """
         snapshot = self._snapshots.get(self._tenant)
         with as_declared():
             items = snapshot.items_by_id.get(change, [])

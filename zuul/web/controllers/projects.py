@@ -29,12 +29,18 @@ class ProjectsController:
 
     @expose([Project])
     def get_all(self) -> Reply:
-        """All projects of the tenant by name."""
+        """All projects of the tenant by name.
+
+        :raises NotFound: no such tenant.
+        """
         return self._scheduler.project_list(self._tenant)
 
     @expose(ProjectDetail, str)
     def get_one(self, project: str) -> Reply:
-        """One project with its configuration, by short or canonical name."""
+        """One project with its configuration, by short or canonical name.
+
+        :raises NotFound: no such tenant or project.
+        """
         return self._scheduler.project_get(self._tenant, project)
 
 
@@ -51,12 +57,18 @@ class KeysController:
 
     @expose(text, str, content_type="text/plain")
     def get_secrets(self, project: str) -> Reply:
-        """The key with which secrets for the project are encrypted, in PEM."""
+        """The key with which secrets for the project are encrypted, in PEM.
+
+        :raises NotFound: no such tenant or project.
+        """
         return self._scheduler.key_get(self._tenant, without_suffix(project, self._suffix), "secrets")
 
     @expose(text, str, content_type="text/plain")
     def get_ssh(self, project: str) -> Reply:
-        """The project's SSH key, one line as in authorized_keys."""
+        """The project's SSH key, one line as in authorized_keys.
+
+        :raises NotFound: no such tenant or project.
+        """
         key = self._scheduler.key_get(self._tenant, without_suffix(project, self._suffix), "ssh")
         return Reply(key.body + b"\n")
 
@@ -72,7 +84,10 @@ class FreezeJobsController:
 
     @expose([FrozenJob], str)
     def get(self, project_and_branch: str) -> Reply:
-        """The jobs that would run for a change to the branch, with what each depends on."""
+        """The jobs that would run for a change to the branch, with what each depends on.
+
+        :raises NotFound: no such tenant, pipeline or project.
+        """
         before, end = self._words
         not_found = NotFound(f"the URL of frozen jobs goes on with {{project}}/{before}/{{branch}}/{end}")
         for project, branch in islice(_projects_and_branches(project_and_branch, before, end), MOST_READINGS):

@@ -54,5 +54,8 @@ class ConfigErrorsController:
 
     @expose([ConfigError])
     def get_all(self) -> Reply:
-        """What of the tenant's configuration could not be loaded, and why."""
+        """What of the tenant's configuration could not be loaded, and why.
+
+        :raises NotFound: no such tenant.
+        """
         return self._scheduler.config_errors_list(self._tenant)

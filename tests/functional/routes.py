@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every route, with a URL of it that the sandbox answers. As a program it prints doc/routes.md."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from wsme.types import isarray, iscomplex
+
+from zuul.web.application import document_of, parts, with_all_options
+from zuul.web.openapi.document import Part
+from zuul.web.urls import Route, routes
+
+CHANGE = "700069,5"
+"""In the gate of the sandbox."""
+
+EXAMPLES = {
+    "/v1": "/v1",
+    "/v1/info": "/v1/info",
+    "/v1/connections": "/v1/connections",
+    "/v1/connections/{name}": "/v1/connections/gerrit",
+    "/v1/tenants": "/v1/tenants",
+    "/v1/tenants/{tenant}": "/v1/tenants/example",
+    "/v1/tenants/{tenant}/info": "/v1/tenants/example/info",
+    "/v1/tenants/{tenant}/status": "/v1/tenants/example/status",
+    "/v1/tenants/{tenant}/pipelines": "/v1/tenants/example/pipelines",
+    "/v1/tenants/{tenant}/pipelines/{pipeline}": "/v1/tenants/example/pipelines/gate",
+    "/v1/tenants/{tenant}/pipelines/{pipeline}/items": "/v1/tenants/example/pipelines/gate/items",
+    "/v1/tenants/{tenant}/pipelines/{pipeline}/items/{item}": f"/v1/tenants/example/pipelines/gate/items/{CHANGE}",
+    "/v1/tenants/{tenant}/pipelines/{pipeline}/projects/{project}/branches/{branch}/frozen-jobs": (
+        "/v1/tenants/example/pipelines/gate/projects/core%2Fcompute/branches/master/frozen-jobs"
+    ),
+    "/v1/tenants/{tenant}/jobs": "/v1/tenants/example/jobs",
+    "/v1/tenants/{tenant}/jobs/{job}": "/v1/tenants/example/jobs/tox-py38",
+    "/v1/tenants/{tenant}/projects": "/v1/tenants/example/projects",
+    "/v1/tenants/{tenant}/projects/{project}": "/v1/tenants/example/projects/core%2Fcompute",
+    "/v1/tenants/{tenant}/projects/{project}/keys/secrets": "/v1/tenants/example/projects/core/compute/keys/secrets",
+    "/v1/tenants/{tenant}/projects/{project}/keys/ssh": "/v1/tenants/example/projects/core%2Fcompute/keys/ssh",
+    "/v1/tenants/{tenant}/config-errors": "/v1/tenants/example/config-errors",
+    "/v1/tenants/{tenant}/holds": "/v1/tenants/example/holds",
+    "/v1/tenants/{tenant}/holds/{request_id}": "/v1/tenants/example/holds/0000000001",
+    "/api": "/api",
+    "/api/info": "/api/info",
+    "/api/tenants": "/api/tenants",
+    "/api/connections": "/api/connections",
+    "/api/tenant/{tenant}/info": "/api/tenant/example/info",
+    "/api/tenant/{tenant}/status": "/api/tenant/example/status",
+    "/api/tenant/{tenant}/status/change/{change}": f"/api/tenant/example/status/change/{CHANGE}",
+    "/api/tenant/{tenant}/jobs": "/api/tenant/example/jobs",
+    "/api/tenant/{tenant}/job/{job}": "/api/tenant/example/job/tox-py38",
+    "/api/tenant/{tenant}/projects": "/api/tenant/example/projects",
+    "/api/tenant/{tenant}/project/{project}": "/api/tenant/example/project/core/compute",
+    "/api/tenant/{tenant}/project/{project}/autohold": "/api/tenant/example/project/core/compute/autohold",
+    "/api/tenant/{tenant}/pipeline/{pipeline}/project/{project}/branch/{branch}/freeze-jobs": (
+        "/api/tenant/example/pipeline/gate/project/core/compute/branch/master/freeze-jobs"
+    ),
+    "/api/tenant/{tenant}/pipelines": "/api/tenant/example/pipelines",
+    "/api/tenant/{tenant}/key/{project}.pub": "/api/tenant/example/key/core/compute.pub",
+    "/api/tenant/{tenant}/project-ssh-key/{project}.pub": "/api/tenant/example/project-ssh-key/core/compute.pub",
+    "/api/tenant/{tenant}/config-errors": "/api/tenant/example/config-errors",
+    "/api/tenant/{tenant}/autohold": "/api/tenant/example/autohold",
+    "/api/tenant/{tenant}/autohold/{request_id}": "/api/tenant/example/autohold/0000000001",
+    "/": "/",
+    "/tenants.json": "/tenants.json",
+    "/{tenant}/status.json": "/example/status.json",
+    "/{tenant}/status": "/example/status",
+    "/{tenant}/status/change/{change}": f"/example/status/change/{CHANGE}",
+    "/{tenant}/jobs.json": "/example/jobs.json",
+    "/{tenant}/keys/{source}/{project}.pub": "/example/keys/gerrit/core/compute.pub",
+    "/{tenant}/{project}.pub": "/example/core/compute.pub",
+}
+
+COVERED_BY = "tests/functional/test_openapi_routes.py"
+
+
+class Described(NamedTuple):
+    """A route of a map, at its whole template, and its name in the document."""
+
+    template: str
+    route: Route
+    part: Part
+    operation_id: str
+
+    @property
+    def result(self) -> Any:
+        return self.route.controller.exposed.result(self.part.dialect)
+
+
+def all_routes() -> list[Described]:
+    """The routes of all maps in their order, every option on."""
+    services = with_all_options()
+    paths = document_of(services)["paths"]
+    found = []
+    for part in parts(services):
+        for route in routes(part.url_map):
+            template = f"{part.mount}{route.template}" or "/"
+            operation = paths[template][route.method.lower()]
+            found.append(Described(template, route, part, operation["operationId"]))
+    return found
+
+
+def methods(described: Described) -> str:
+    return f"{described.route.method}, HEAD, OPTIONS" if described.route.method == "GET" else described.route.method
+
+
+def type_name(described: Described) -> str:
+    if described.route.controller.exposed.content_type == "text/plain":
+        return "text"
+    result = described.result
+    row_type = result.item_type if isarray(result) else result
+    name = row_type.__name__ if iscomplex(row_type) else "object"
+    return f"list of {name}" if isarray(result) else name
+
+
+def page() -> str:
+    """doc/routes.md."""
+    lines = [
+        "# All routes",
+        "",
+        "Made by `python tests/functional/routes.py > doc/routes.md` from the URL maps. The names are those of",
+        "[openapi.yaml](openapi.yaml). `/api/v1` is the same as `/v1`. The route",
+        "`/api/tenant/{tenant}/project/{project}/autohold` is there where zuul.conf has a section `[auth NAME]`. Each",
+        f"route is asked in `{COVERED_BY}`; `pytest {COVERED_BY} -k NAME`",
+        "runs the tests of one.",
+        "",
+        "| URL | methods | name | answer | test |",
+        "|---|---|---|---|---|",
+    ]
+    for described in all_routes():
+        test = f"`test_get[{described.operation_id}]`"
+        cells = (
+            f"`{described.template}`",
+            methods(described),
+            f"`{described.operation_id}`",
+            type_name(described),
+            test,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

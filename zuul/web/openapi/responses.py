@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The responses of a route: their fields, bodies and examples, and how it can fail."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from typing import Any
+
+from apispec import APISpec
+
+from zuul.web import errors
+from zuul.web.expose import JSON, XML, Dialect, Exposed
+from zuul.web.openapi.schemas import Schema, Schemas, Text, sample_of, sentence
+from zuul.web.rendering import render_xml
+from zuul.web.urls import Controller, Route
+
+Response = dict[str, Any]
+
+HEADERS: dict[str, tuple[bool, str, str]] = {
+    "ETag": (True, "string", "Tells this answer from others of the same URL."),
+    "Vary": (True, "string", "The fields of the request that an answer depends on."),
+    "Cache-Control": (True, "string", "For how long it may be used again without asking."),
+    "X-Request-Id": (True, "string", "Names the request in the log: the client's own X-Request-Id, if it sent one."),
+    "Access-Control-Allow-Origin": (False, "string", "`*`: pages of any origin may read it."),
+    "Age": (True, "integer", "Seconds since the scheduler was asked."),
+    "Last-Modified": (False, "string", "When it was first seen like this. Not where parts of it were asked for."),
+    "X-Total": (True, "integer", "How many rows there are, on all pages."),
+    "X-Limit": (False, "integer", "How many rows a page has at most; not where there is no limit."),
+    "X-Marker": (False, "string", "The `marker` of the request."),
+    "X-Offset": (False, "integer", "The `offset` of the request."),
+    "Link": (False, "string", 'The next page, `<URL>; rel="next"`, if there is one. The URL is relative.'),
+    "Retry-After": (True, "integer", "Seconds after which to try again."),
+}
+"""Whether it is always there, its type and meaning."""
+
+OF_ALL = ("ETag", "Vary", "Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
+OF_ARRAYS = ("X-Total", "X-Limit", "X-Marker", "X-Offset", "Link")
+OF_SNAPSHOTS = ("Age", "Last-Modified")
+OF_ERRORS = ("Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
+
+OF_ANY_ROUTE: tuple[type[errors.RestError], ...] = (
+    errors.BadRequest,
+    errors.TooLarge,
+    errors.UriTooLong,
+    errors.HeadersTooLarge,
+    errors.ServerError,
+)
+"""What the filters can say of any request, and defects."""
+
+OF_BACKENDS: tuple[type[errors.RestError], ...] = (errors.BadReply, errors.Unavailable, errors.Timeout)
+
+ERROR: Schema = {
+    "type": "object",
+    "description": "How every failure is told, whatever the client accepts.",
+    "required": ["faultcode", "faultstring", "debuginfo"],
+    "properties": {
+        "faultcode": {
+            "type": "string",
+            "enum": ["Client", "Server"],
+            "description": "Who can do something about it: `Client` with statuses from 400, `Server` from 500.",
+        },
+        "faultstring": {"type": "string", "description": "What went wrong, for people to read."},
+        "debuginfo": {"type": "null", "description": "Always null; clients of WSME expect the key."},
+        "outcome": {
+            "type": "string",
+            "enum": ["unknown"],
+            "description": "Only with 504, where nobody knows whether what was asked for has been done.",
+        },
+    },
+}
+
+
+def add_components(spec: APISpec) -> None:
+    """Fields and failures that routes share, for others to name."""
+    for name, (always, of, meaning) in HEADERS.items():
+        spec.components.header(name, {"description": meaning, "required": always, "schema": {"type": of}})
+    spec.components.schema("Error", ERROR)
+    for error in (*OF_ANY_ROUTE, errors.NotFound, *OF_BACKENDS):
+        spec.components.response(error.__name__, _failure(error))
+    unchanged = {"description": "What the client has is still good.", "headers": {name: name for name in OF_ALL}}
+    spec.components.response("NotModified", unchanged)
+
+
+def _failure(error: type[errors.RestError]) -> Response:
+    headers = [*OF_ERRORS, *(name for name, _ in error("").headers)]
+    meaning = _meaning(error)
+    return {
+        "description": sentence(f"{meaning}."),
+        "headers": {name: name for name in headers},
+        "content": {JSON: {"schema": "Error", "example": json.loads(errors.body(error(meaning)))}},
+    }
+
+
+def _meaning(error: type[errors.RestError]) -> str:
+    """What the tree at the top of errors.py says of it."""
+    drawn = re.search(rf"\+-- {error.__name__} \d+ +(.+)", errors.__doc__ or "")
+    return drawn[1].rstrip(" .") if drawn else error.title
+
+
+def of_route(
+    route: Route, exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas, *, reads_query: bool
+) -> dict[str, Any]:
+    """All responses of a route by status."""
+    whole = not (reads_query and exposed.collection(dialect).is_object)
+    schema = (schemas.of if whole else schemas.of_choice)(exposed.result(dialect))
+    found: dict[str, Any] = {"200": _success(route, exposed, dialect, text, schema), "304": "NotModified"}
+    described = {getattr(errors, name): words for name, words in text.errors.items()}
+    possible = {*OF_ANY_ROUTE, *described}
+    if exposed.collection(dialect).key:
+        possible.add(errors.NotFound)  # a marker's row
+    if _asks_backends(route.controller):
+        possible |= {*OF_BACKENDS}
+    for error in sorted(possible, key=lambda error: error.status):
+        name = error.__name__
+        if error in described:
+            found[str(error.status)] = {"$ref": f"#/components/responses/{name}", "description": described[error]}
+        else:
+            found[str(error.status)] = name
+    return found
+
+
+def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schema: Schema) -> Response:
+    result = exposed.result(dialect)
+    collection = exposed.collection(dialect)
+    from_snapshot = gives_snapshot(route.controller)
+    names = [
+        *OF_ALL,
+        *(OF_ARRAYS if collection.is_array and not from_snapshot else ()),
+        *(OF_SNAPSHOTS if from_snapshot else ()),
+    ]
+    content: dict[str, Any] = {exposed.content_type: {"schema": schema}}
+    sample = sample_of(result)
+    if sample is not None:
+        content[exposed.content_type]["example"] = sample
+        if dialect.xml:
+            content[XML] = {"schema": {"type": "string"}, "example": render_xml(result, sample).decode()}
+    return {"description": text.summary, "headers": {name: name for name in names}, "content": content}
+
+
+def gives_snapshot(controller: Controller) -> bool:
+    """Whether it returns a status as it was fetched, with its age."""
+    return bool(inspect.signature(inspect.unwrap(controller)).return_annotation == "Snapshot")
+
+
+def _asks_backends(controller: Controller) -> bool:
+    """Whether its class is made with a way to the scheduler."""
+    parameters = inspect.signature(type(controller.__self__)).parameters  # type: ignore[attr-defined]
+    return not parameters.keys().isdisjoint({"scheduler", "snapshots"})
