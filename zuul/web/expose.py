@@ -41,7 +41,7 @@ from zuul.web.filters import VARY_ACCEPT, wants_page
 from zuul.web.rendering import render_json, render_xml
 from zuul.web.renderings import Rendering, Renderings
 from zuul.web.snapshots import Snapshot, accepts_gzip, entity_tags, respond
-from zuul.web.urls import READABLE_HEADERS, Controller
+from zuul.web.urls import Controller
 
 JSON = "application/json"
 XML = "application/xml"
@@ -231,8 +231,6 @@ def _response(
     reply = rendering.reply
     compress = len(reply.body) >= COMPRESS_FROM_BYTES and accepts_gzip(request.headers.get("Accept-Encoding", ""))
     headers = [("ETag", f'"{reply.etag}{"-gzip" if compress else ""}"'), *more_headers, *rendering.headers]
-    if rendering.headers:
-        headers.append(("Access-Control-Expose-Headers", READABLE_HEADERS))
     if_none_match = request.headers.get("If-None-Match")
     held = entity_tags(if_none_match) if if_none_match is not None else set()
     if held & {f'"{reply.etag}"', f'"{reply.etag}-gzip"', "*"}:

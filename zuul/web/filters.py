@@ -163,8 +163,12 @@ def _identifying(start_response: StartResponse, identifier: str) -> StartRespons
     return start
 
 
+READABLE_FIELDS = "Age, ETag, Link, Retry-After, X-Limit, X-Marker, X-Offset, X-Request-Id, X-Total"
+"""What a page of another origin may read of an answer, besides the few fields that any page may."""
+
+
 class CorsFilter:
-    """Anybody's page may read, as with upstream: that is one header field on every answer to GET."""
+    """Anybody's page may read, as with upstream: that is a header field on every answer to GET."""
 
     def __init__(self, inner: WsgiApplication) -> None:
         self.inner = inner
@@ -174,8 +178,8 @@ class CorsFilter:
             return self.inner(environ, start_response)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):
-                headers = [*headers, ANY_ORIGIN]
+            if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):  # a snapshot has it
+                headers = [*headers, ANY_ORIGIN, ("Access-Control-Expose-Headers", READABLE_FIELDS)]
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         return self.inner(environ, start)

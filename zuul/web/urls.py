@@ -19,8 +19,6 @@ from zuul.web.errors import MethodNotAllowed, NotFound, RestError
 Controller = Callable[..., Any]
 
 PREFLIGHT_SECONDS = 3600
-READABLE_HEADERS = "Age, ETag, Link, Retry-After, X-Limit, X-Marker, X-Offset, X-Request-Id, X-Total"
-"""What a page of another origin may read of an answer, besides the few fields that any page may."""
 
 
 @dataclass(frozen=True)

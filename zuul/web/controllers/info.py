@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from zuul.web.backends.scheduler import Scheduler
 from zuul.web.expose import expose
 from zuul.web.resources.base import JsonObject
 from zuul.web.resources.info import Authentication, Capabilities, Info, InfoDocument, Realm, Stats
@@ -22,7 +23,7 @@ class IndexController:
 
 
 class InfoController:
-    """Capabilities, websocket and statistics addresses. `tenant` is repeated as it was asked for."""
+    """Of the whole installation; or of a tenant, whose name is repeated as it was asked for."""
 
     def __init__(self, settings: Settings, tenant: str | None = None) -> None:
         seconds = settings.web.static_cache_expiry_seconds
@@ -36,6 +37,9 @@ class InfoController:
 
         An unknown tenant has an answer too, as with upstream.
         """
+        return self._info()
+
+    def _info(self) -> InfoDocument:
         web = self._settings.web
         info = Info(
             capabilities=Capabilities(job_history=True, auth=_authentication(self._settings)),
@@ -45,6 +49,24 @@ class InfoController:
         if self._tenant is not None:
             info.tenant = self._tenant
         return InfoDocument(info=info)
+
+
+class TenantInfoController(InfoController):
+    """Of a tenant that exists."""
+
+    def __init__(self, settings: Settings, scheduler: Scheduler, tenant: str) -> None:
+        super().__init__(settings, tenant)
+        self._scheduler = scheduler
+        self._name = tenant
+
+    @expose(InfoDocument)
+    def get(self) -> InfoDocument:
+        """What this installation can do for the tenant, and where its websockets and statistics are.
+
+        :raises NotFound: no such tenant.
+        """
+        self._scheduler.tenant_list().entry("name", self._name, f"Tenant {self._name} does not exist.")
+        return self._info()
 
 
 def _authentication(settings: Settings) -> Authentication:

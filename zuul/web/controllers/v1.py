@@ -8,7 +8,7 @@ from typing import Any
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.directories import DirectoryController
 from zuul.web.controllers.holds import HoldsController
-from zuul.web.controllers.info import InfoController
+from zuul.web.controllers.info import InfoController, TenantInfoController
 from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import ItemsController, PipelinesController, StatusController
 from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
@@ -50,7 +50,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
         }
         return UrlMap(
             {
-                "info": Url(get=InfoController(settings, name).get),
+                "info": Url(get=TenantInfoController(settings, scheduler, name).get),
                 "status": Url(get=StatusController(snapshots, name).get),
                 "pipelines": collection(pipelines, UrlOf("pipeline", pipeline)),
                 "jobs": collection(jobs, Url(segments=None, get=jobs.get_one)),

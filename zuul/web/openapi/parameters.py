@@ -31,6 +31,9 @@ PATH = {
 }
 """An example, which the samples of resources/ fit, and the meaning of each variable."""
 
+TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
+"""A URL with a NUL in it is refused, wherever it is."""
+
 PATHS_WITH_DOTS = "Dots lead to attributes of attributes."
 
 
@@ -70,7 +73,7 @@ def of_path(route: Route, text: Text) -> list[Parameter]:
                 "in": "path",
                 "required": True,
                 "description": text.parameters.get(name, meaning),
-                "schema": {"type": "string", "minLength": 1},
+                "schema": {**TEXT, "minLength": 1},
                 "example": example,
             }
         )
@@ -81,7 +84,7 @@ def of_query(exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas) -
     """What the method takes itself, and what its type brings along."""
     own = []
     for argument in exposed.query_arguments:
-        schema = schemas.of(argument.datatype)
+        schema = TEXT if argument.datatype is str else schemas.of(argument.datatype)
         own.append(_query(argument.name, text.parameters.get(argument.name, ""), schema, required=argument.mandatory))
     return [*own, *_of_collection(exposed.collection(dialect), dialect, schemas)]
 
@@ -89,9 +92,7 @@ def of_query(exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas) -
 def _of_collection(collection: Collection, dialect: Dialect, schemas: Schemas) -> list[Parameter]:
     makers = {
         "limit": lambda: _query("limit", _limit_text(dialect), _limit_schema(dialect)),
-        "marker": lambda: _query(
-            "marker", f"Only rows after the one with this `{collection.key}`.", {"type": "string"}
-        ),
+        "marker": lambda: _query("marker", f"Only rows after the one with this `{collection.key}`.", TEXT),
         "offset": lambda: _query(
             "offset", "How many rows to skip.", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET}
         ),
@@ -141,6 +142,8 @@ def _attributes(name: str, meaning: str, collection: Collection, schemas: Schema
 
 def _filter(path: str, datatype: Any, schemas: Schemas) -> Parameter:
     value = schemas.of(datatype)
+    if value == {"type": "string"}:
+        value = TEXT
     if value.get("type") == "integer":
         value |= {"minimum": 1 - 10**MAX_DIGITS, "maximum": 10**MAX_DIGITS - 1}
     description = f"Only rows whose `{path}` is this; given several times, any of these."
