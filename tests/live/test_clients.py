@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import re
 import subprocess
 import sys
+import urllib.request
+from pathlib import Path
+from shutil import which
 
 import pytest
 from services import listening, missing, wait_until
@@ -77,3 +82,81 @@ def test_storyboards_client_raises_its_errors_with_our_words(sandbox, storyboard
         Tenants(storyboard.BaseClient(f"{sandbox}/v1")).get("nope")
     with pytest.raises(exceptions.BadRequest, match="limit is a number"):
         Tenants(storyboard.BaseClient(f"{sandbox}/v1")).get_all(limit=0)
+
+
+def program(name: str) -> str:
+    """A program that belongs to this Python, or else the first of that name."""
+    return which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or missing(name)
+
+
+@pytest.fixture(scope="module")
+def generated_client(sandbox, tmp_path_factory):
+    """A module that openapi-python-client has made of what the sandbox says of itself."""
+    folder = tmp_path_factory.mktemp("generated")
+    with urllib.request.urlopen(f"{sandbox}/openapi.json") as response:
+        (folder / "openapi.json").write_bytes(response.read())
+    command = [program("openapi-python-client"), "generate", "--path", "openapi.json", "--meta", "none"]
+    done = subprocess.run([*command, "--output-path", "zuul_client"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # It runs ruff over its work, if it finds it; whatever else it warns of would be left out of the client.
+    warnings = (done.stdout + done.stderr).replace("ruff is not in PATH", "").replace("Skipping Integration", "")
+    assert "unsupported" not in warnings.lower() and "invalid" not in warnings.lower(), warnings
+    sys.path.insert(0, str(folder))
+    try:
+        import zuul_client
+
+        yield zuul_client
+    finally:
+        sys.path.remove(str(folder))
+
+
+def call(sandbox, operation, *arguments, **parameters):
+    """The result of one operation of the generated client."""
+    module = importlib.import_module(f"zuul_client.api.{operation}")
+    client = importlib.import_module("zuul_client.client").Client(base_url=sandbox, raise_on_unexpected_status=True)
+    with client:
+        return module.sync_detailed(*arguments, client=client, **parameters)
+
+
+def test_a_generated_client_has_a_function_for_each_operation(sandbox, generated_client):
+    with urllib.request.urlopen(f"{sandbox}/openapi.json") as response:
+        paths = json.load(response)["paths"]
+    operations = {operation["operationId"] for methods in paths.values() for operation in methods.values()}
+    made = {path.stem for path in Path(generated_client.__file__).parent.glob("api/*/*.py")} - {"__init__"}
+
+    assert operations == made
+
+
+def test_a_generated_client_lists_tenants(sandbox, generated_client):
+    tenants = call(sandbox, "tenants.list_tenants").parsed
+
+    assert [type(tenant).__name__ for tenant in tenants] == ["Tenant"] * len(tenants)
+    assert "example" in [tenant.name for tenant in tenants]
+
+
+def test_a_generated_client_pages_and_reads_what_is_nested(sandbox, generated_client):
+    page = call(sandbox, "jobs.list_jobs", "example", limit=2)
+    status = call(sandbox, "pipelines.get_status", "example").parsed
+    project = call(sandbox, "projects.get_project", "example", "core/compute").parsed
+
+    assert len(page.parsed) == 2 and int(page.headers["X-Total"]) > 2
+    assert {"check", "gate"} <= {pipeline.name for pipeline in status.pipelines}
+    assert project.canonical_name == "review.example.com/core/compute"
+
+
+def test_a_generated_client_has_errors_as_objects(sandbox, generated_client):
+    answer = call(sandbox, "tenants.get_tenant", "nope")
+
+    assert answer.status_code == 404
+    assert answer.parsed.faultstring == "Tenant nope does not exist."
+
+
+@pytest.mark.timeout(600)
+def test_generated_requests_find_no_answer_that_the_document_does_not_have(sandbox):
+    config = Path(__file__).with_name("schemathesis.toml")
+    command = [program("schemathesis"), "--config-file", str(config), "run", f"{sandbox}/openapi.json"]
+    more = ["--checks", "all", "--max-examples", "20", "--request-timeout", "20", "--no-color", "--generation-database"]
+    done = subprocess.run([*command, *more, "none"], capture_output=True, text=True, timeout=600)
+
+    assert done.returncode == 0, done.stdout[-20000:]
+    print(done.stdout[-1500:])
