@@ -11,6 +11,7 @@ class ConfigError(Resource):
     """An error that the tenant's layout was loaded in spite of."""
 
     source_context = always(SourceContext)
+    """Where the error is."""
 
     error = always(str)
     """For people to read: several lines, with the stanza in question and its place in the file."""

@@ -49,13 +49,16 @@ class Hold(Resource):
     _key = "id"
 
     id = always(str)
+    """The number of the request, with zeros in front, as ZooKeeper counts."""
 
     tenant = always(str)
+    """The tenant that it was made in."""
 
     project = always(str)
     """The canonical name."""
 
     job = always(str)
+    """The name of the job whose builds are held."""
 
     ref_filter = always(str)
     """A regular expression from the start of the ref; `.*` for any change."""
@@ -64,6 +67,7 @@ class Hold(Resource):
     """How many failing builds it may hold altogether, not how many are left."""
 
     reason = always(str, null=True)
+    """Why, in the words of whoever asked for it."""
 
     node_hold_expiration = always(int, null=True)
     """Seconds that nodes are kept; 0: until somebody releases them."""

@@ -50,6 +50,7 @@ class Capabilities(Resource):
     """Whether builds and buildsets can be asked for, that is, whether there is an SQL connection."""
 
     auth = always(Authentication)
+    """How to log in."""
 
     @classmethod
     def sample(cls) -> Capabilities:
@@ -77,11 +78,13 @@ class Info(Resource):
     """The installation, for all tenants or one."""
 
     capabilities = always(Capabilities)
+    """What clients may offer their users."""
 
     websocket_url = always(str, null=True)
     """Where consoles are streamed from; null: from the URL of this API."""
 
     stats = always(Stats)
+    """Where statistics are."""
 
     tenant = sometimes(str)
     """The tenant asked about. Left out at /api/info, so that a client behind a proxy which serves a single tenant
@@ -101,6 +104,7 @@ class InfoDocument(Resource):
     """The envelope that `Info` is sent in."""
 
     info = always(Info)
+    """All there is to say; the envelope is upstream's."""
 
     @classmethod
     def sample(cls) -> InfoDocument:

@@ -15,6 +15,7 @@ class QueueItem(Item):
     _key = "id"
 
     pipeline = always(str)
+    """The name of the pipeline that it is in."""
 
     queue = always(str)
     """The change queue: as configured, or the first of its projects where it is shared by none."""

@@ -27,6 +27,7 @@ class Job(Resource):
     _key = "name"
 
     name = always(str)
+    """Unique in a tenant."""
 
     description = sometimes(str)
     """The first line of the first description that a variant has."""
@@ -51,6 +52,7 @@ class JobDependency(Resource):
     """A job that must succeed before another one starts."""
 
     name = always(str)
+    """Of the job that must succeed before."""
 
     soft = always(bool)
     """Whether it may also be absent."""
@@ -66,8 +68,10 @@ class FrozenJob(Resource):
     _key = "name"
 
     name = always(str)
+    """Of the job, unique in the list."""
 
     dependencies = always([JobDependency])
+    """The jobs that it waits for; empty if it may start at once."""
 
     @classmethod
     def sample(cls) -> FrozenJob:
@@ -101,6 +105,7 @@ class Role(Resource):
     """zuul; there is no other."""
 
     project_canonical_name = always(str)
+    """The project that has the roles, with its host in front."""
 
     implicit = always(bool)
     """Whether Zuul added it by itself, as the project that the job is defined in."""
@@ -119,6 +124,7 @@ class PlaybookSecret(Resource):
     """A secret that a playbook is given. What it holds is never shown."""
 
     name = always(str)
+    """Of the secret in the configuration."""
 
     alias = always(str)
     """The Ansible variable that holds it."""
@@ -135,8 +141,10 @@ class Playbook(Resource):
     """From the top of the project that the job is defined in."""
 
     roles = always([Role])
+    """What it may use, in the order in which Ansible looks through it."""
 
     secrets = always([PlaybookSecret])
+    """What it is given."""
 
     source_context = always(SourceContext, null=True)
     """Null for the built-in job noop."""
@@ -158,8 +166,10 @@ class NodesetNode(Resource):
     """unknown, as it is configuration."""
 
     hold_job = always(str, null=True)
+    """The name of the job for which it is held; null: it is not."""
 
     comment = always(str, null=True)
+    """Why the node is held; null: it is not."""
 
     name = always(str)
     """Its name in the Ansible inventory."""
@@ -168,6 +178,7 @@ class NodesetNode(Resource):
     """Further names of the same node."""
 
     label = always(str)
+    """What Nodepool is asked for."""
 
     @classmethod
     def sample(cls) -> NodesetNode:
@@ -185,6 +196,7 @@ class NodesetGroup(Resource):
     """A group in the Ansible inventory."""
 
     name = always(str)
+    """Of the group in Ansible's inventory."""
 
     nodes = always([str])
     """The names of its nodes."""
@@ -201,8 +213,10 @@ class Nodeset(Resource):
     """Empty where the job writes it in place."""
 
     nodes = always([NodesetNode])
+    """In the order of configuration; empty for a job that runs on the executor alone."""
 
     groups = always([NodesetGroup])
+    """Of nodes, as in Ansible's inventory."""
 
     @classmethod
     def sample(cls) -> Nodeset:
@@ -213,6 +227,7 @@ class JobVariant(Resource):
     """One definition of a job, as it was written: what it inherits from its parent is not merged in."""
 
     name = always(str)
+    """Of the job; the same for all its variants."""
 
     branches = always([str])
     """Regular expressions of the branches it applies to; empty: all."""
@@ -233,8 +248,10 @@ class JobVariant(Resource):
     """Null for the built-in job noop."""
 
     description = always(str, null=True)
+    """In the words of its author; null if there are none."""
 
     required_projects = always([RequiredProject])
+    """What is checked out beside the project under test."""
 
     semaphore = always(str, null=True)
     """The name of the semaphore that it holds while it runs."""
@@ -267,6 +284,7 @@ class JobVariant(Resource):
     """Seconds; null: not said."""
 
     tags = always([str])
+    """For people and reports to sort jobs by."""
 
     provides = always([str])
     """Names of the artifacts that jobs of later changes may require."""
@@ -275,19 +293,25 @@ class JobVariant(Resource):
     """Names of the artifacts that it takes from earlier changes."""
 
     dependencies = always([JobDependency])
+    """The jobs that must succeed before it starts."""
 
     attempts = always(int)
     """How often it is tried, the first time included, while something other than itself fails."""
 
     roles = always([Role])
+    """What its playbooks may use."""
 
     run = always([Playbook])
+    """The playbooks of the job itself, in the order in which they run."""
 
     pre_run = always([Playbook])
+    """The playbooks that run before those of `run`."""
 
     post_run = always([Playbook])
+    """The playbooks that run after those of `run`, whatever the result."""
 
     cleanup_run = always([Playbook])
+    """The playbooks that run at the very end, also when the job was aborted."""
 
     post_review = always(bool, null=True)
     """Whether it runs only in pipelines for reviewed changes, as it has secrets to keep; null: not said."""

@@ -13,6 +13,7 @@ class Trigger(Resource):
     """The connection, or the driver's name where it has no connections (timer, zuul)."""
 
     driver = always(str)
+    """Of the connection, or the trigger's own (timer, zuul)."""
 
     @classmethod
     def sample(cls) -> Trigger:
@@ -25,6 +26,7 @@ class Pipeline(Resource):
     _key = "name"
 
     name = always(str)
+    """Unique in a tenant."""
 
     triggers = always([Trigger])
     """Empty for a pipeline that is only enqueued into by hand."""

@@ -18,6 +18,7 @@ class Project(Resource):
     """May contain slashes; unique in a tenant as far as that tenant's configuration needs it to be."""
 
     connection_name = always(str)
+    """The connection that it comes from."""
 
     canonical_name = always(str)
     """The name with its host in front, unique in the whole installation."""
@@ -42,6 +43,7 @@ class ProjectPipeline(Resource):
     """The change queue that the project shares with others in this pipeline."""
 
     name = always(str)
+    """Of the pipeline."""
 
     jobs = always([[JobVariant]])
     """One list per job, in the order of configuration; in it, that job's variants for this project, each with
@@ -62,6 +64,7 @@ class ProjectConfig(Resource):
     """merge, merge-resolve, cherry-pick or squash-merge; null where the stanza leaves it open."""
 
     templates = always([str])
+    """The names of the project templates that it uses."""
 
     pipelines = always([ProjectPipeline])
     """By name."""
@@ -80,13 +83,16 @@ class ProjectDetail(Resource):
     """A project and all its configuration in a tenant."""
 
     name = always(str)
+    """The short name."""
 
     connection_name = always(str)
+    """The connection that it comes from."""
 
     canonical_name = always(str)
     """The name with its host in front, unique in the whole installation."""
 
     configs = always([ProjectConfig])
+    """All stanzas that apply."""
 
     @classmethod
     def sample(cls) -> ProjectDetail:

@@ -10,6 +10,7 @@ class SourceContext(Resource):
     """A file in a branch of a project, or a whole project."""
 
     project = always(str)
+    """The short name of the project that has the file."""
 
     branch = sometimes(str)
     """Left out with `path` where a config error is about the project as such, for instance a branch list that

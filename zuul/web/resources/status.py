@@ -14,6 +14,7 @@ class QueueLength(Resource):
     """How many events wait for the scheduler."""
 
     length = always(int)
+    """Events that nobody has looked at yet."""
 
     @classmethod
     def sample(cls) -> QueueLength:
@@ -38,6 +39,7 @@ class ItemJob(Resource):
     """A job of an item and, once there is one, its latest build. Without a build most values are null."""
 
     name = always(str)
+    """Of the job."""
 
     dependencies = always([str])
     """The jobs that must succeed before it starts."""
@@ -61,6 +63,7 @@ class ItemJob(Resource):
     """SUCCESS, FAILURE, SKIPPED and so on; null: not ended."""
 
     voting = always(bool)
+    """Whether its result counts for the item."""
 
     uuid = always(str, null=True)
     """Of the build; null also for a skipped one."""
@@ -78,8 +81,10 @@ class ItemJob(Resource):
     """Seconds that earlier builds took; null: unknown."""
 
     pipeline = always(str, null=True)
+    """The name of the pipeline; null without a build."""
 
     canceled = always(bool, null=True)
+    """Whether it was stopped before its end; null without a build."""
 
     paused = always(bool, null=True)
     """Whether it waits for the jobs that depend on it to end."""
@@ -97,8 +102,10 @@ class ItemJob(Resource):
     """Empty under Zuul 3.19.1, whose executor does not tell it, nor the next."""
 
     node_name = always(str, null=True)
+    """The first of its nodes; null as long as nobody told."""
 
     worker = always(Worker, null=True)
+    """Null without a build."""
 
     @classmethod
     def sample(cls) -> ItemJob:
@@ -136,12 +143,16 @@ class Owner(Resource):
     """Only over HTTP."""
 
     name = sometimes(str)
+    """The full name."""
 
     display_name = sometimes(str)
+    """The name to show, where it is another."""
 
     email = sometimes(str)
+    """The preferred address."""
 
     username = sometimes(str)
+    """The name to log in with."""
 
     @classmethod
     def sample(cls) -> Owner:
@@ -161,6 +172,7 @@ class Item(Resource):
     """The change's or ref's web page; empty for one of the git driver."""
 
     ref = always(str, null=True)
+    """The ref of the change or branch in its repository; null where there is none."""
 
     id = always(str, null=True)
     """NUMBER,PATCHSET of a change; the new revision of a ref, null where there is none."""
@@ -181,6 +193,7 @@ class Item(Resource):
     """`Unknown Project` where another item depends on a change that this Zuul knows no project of."""
 
     project_canonical = always(str)
+    """The project with its host in front; `Unknown Project` as with `project`."""
 
     enqueue_time = always(int)
     """Epoch milliseconds."""
@@ -236,10 +249,13 @@ class StatusPipeline(Resource):
     """A pipeline and what is in it."""
 
     name = always(str)
+    """Unique in a tenant."""
 
     description = always(str, null=True)
+    """In the words of the configuration; null if there are none."""
 
     change_queues = always([ChangeQueue])
+    """Queues that projects share are listed even while they are empty."""
 
     @classmethod
     def sample(cls) -> StatusPipeline:
@@ -260,15 +276,19 @@ class Status(Resource):
     """Only while the scheduler prepares to hibernate."""
 
     trigger_event_queue = always(QueueLength)
+    """What happened at the connections."""
 
     result_event_queue = always(QueueLength)
+    """What executors and mergers have done."""
 
     management_event_queue = always(QueueLength)
+    """What administrators have asked for, and reconfigurations."""
 
     last_reconfigured = sometimes(int)
     """Epoch milliseconds. Left out until the configuration has been loaded once."""
 
     pipelines = always([StatusPipeline])
+    """All of the tenant's, in the order of configuration."""
 
     @classmethod
     def sample(cls) -> Status:

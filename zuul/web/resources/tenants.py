@@ -12,6 +12,7 @@ class Tenant(Resource):
     _key = "name"
 
     name = always(str)
+    """Unique in the installation."""
 
     projects = always(int)
     """How many untrusted projects it has. Config projects do not count."""
