@@ -152,11 +152,11 @@ def test_a_generated_client_has_errors_as_objects(sandbox, generated_client):
 
 
 @pytest.mark.timeout(600)
-def test_generated_requests_find_no_answer_that_the_document_does_not_have(sandbox):
+def test_generated_requests_find_no_answer_that_the_document_does_not_have(sandbox, tmp_path):
     config = Path(__file__).with_name("schemathesis.toml")
     command = [program("schemathesis"), "--config-file", str(config), "run", f"{sandbox}/openapi.json"]
     more = ["--checks", "all", "--max-examples", "20", "--request-timeout", "20", "--no-color", "--generation-database"]
-    done = subprocess.run([*command, *more, "none"], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*command, *more, "none"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
 
     assert done.returncode == 0, done.stdout[-20000:]
     print(done.stdout[-1500:])
