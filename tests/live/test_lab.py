@@ -15,6 +15,8 @@ import urllib.parse
 import urllib.request
 
 import pytest
+import webob
+from contract import contract
 from services import free_port, missing, wait_until
 from shapes import undeclared
 
@@ -139,6 +141,56 @@ def test_every_read_equals_upstreams(upstream, ours):
     assert [difference for _, difference in found if difference] == []
 
 
+def v1_paths(ours):
+    """Every URL that /v1 lists, for everything that the lab has; a name for each variable of its template."""
+    links = [link["href"] for link in json.loads(get(f"{ours}/v1")[1])]
+    for tenant in TENANTS:
+        below = f"/v1/tenants/{tenant}"
+        known = {
+            "tenant": [tenant],
+            "pipeline": names(ours, f"{below}/pipelines"),
+            "job": names(ours, f"{below}/jobs"),
+            "project": names(ours, f"{below}/projects"),
+            "branch": ["master"],
+            "name": names(ours, "/v1/connections"),
+            "item": [],
+            "request_id": [],
+        }
+        for link in links:
+            variables = re.findall(r"{(\w+)}", link)
+            for values in itertools.product(*(known[variable] for variable in variables)):
+                quoted = {v: urllib.parse.quote(value, safe="") for v, value in zip(variables, values, strict=True)}
+                yield link.format(**quoted)
+
+
+def checked(ours, path, accept="application/json"):
+    """The body of an answer that is as the OpenAPI document has it."""
+    request = urllib.request.Request(ours + path, headers={"Accept": accept})
+    try:
+        response = urllib.request.urlopen(request, timeout=20)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        body = response.read()
+        whole = webob.Response(status=response.status, headerlist=list(response.headers.items()), body=body)
+    contract().check(urllib.parse.unquote(path.partition("?")[0]), "GET", path.partition("?")[2], whole)
+    return body
+
+
+def test_v1_is_as_the_document_has_it_and_has_what_api_has(ours):
+    found = sorted(set(v1_paths(ours)))
+    assert len(found) > 50
+    for path in found:
+        body = checked(ours, path)
+        xml = checked(ours, path, "application/xml")
+        assert xml.startswith(b"<result") or "/keys/" in path or b"faultstring" in body
+    for tenant in TENANTS:
+        for resource in ("jobs", "projects", "pipelines", "config-errors"):
+            rows = json.loads(checked(ours, f"/v1/tenants/{tenant}/{resource}?limit=2000"))
+            assert rows == json.loads(get(f"{ours}/api/tenant/{tenant}/{resource}")[1])
+    assert json.loads(get(f"{ours}/v1/connections")[1]) == json.loads(get(f"{ours}/api/connections")[1])
+
+
 def test_encoded_slashes_in_a_project_name_work_where_upstream_has_404(upstream, ours):
     below = "/api/tenant/tenant-one/project/"
     assert get(f"{ours}{below}org%2Fnested") == get(f"{upstream}{below}org/nested")
@@ -171,6 +223,13 @@ def test_running_builds_and_a_hold_are_as_upstream_shows_them(shared, upstream, 
     assert get(f"{ours}/api/tenant/tenant-two/autohold/{holds[-1]['id']}")[0] == 404
     assert undeclared(Status, json.loads(get(f"{ours}{below}/status")[1])) == []
     assert undeclared([Hold], holds) == []
+    v1 = "/v1/tenants/tenant-one"
+    assert holds[-1].items() <= json.loads(checked(ours, f"{v1}/holds/{holds[-1]['id']}")).items()
+    pipelines = json.loads(checked(ours, f"{v1}/status"))["pipelines"]
+    for pipeline in pipelines:
+        for row in json.loads(checked(ours, f"{v1}/pipelines/{pipeline['name']}/items")):
+            assert row["live"] and row["pipeline"] == pipeline["name"]
+            assert row["queue"] in [queue["name"] for queue in pipeline["change_queues"]]
     urllib.request.urlopen(
         urllib.request.Request(
             f"{upstream}{below}/autohold/{holds[-1]['id']}",

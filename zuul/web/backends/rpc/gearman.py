@@ -519,11 +519,18 @@ class GearmanWorker:
 
 
 class _PromptWorker(gear.Worker):  # type: ignore[misc]
-    """gear leaves Nagle's algorithm on, which holds every small reply back for 40 ms."""
+    """gear leaves Nagle's algorithm on, which holds every small reply back for 40 ms, and sockets open that it was
+    about to connect again."""
 
     def _onConnect(self, conn: gear.Connection) -> None:
         conn.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super()._onConnect(conn)
+
+    def _cleanup(self) -> None:
+        reconnecting = list(self.inactive_connections)
+        super()._cleanup()
+        for connection in reconnecting:
+            connection.disconnect()
 
 
 def start_server(host: str = "127.0.0.1", port: int = 0) -> gear.Server:
