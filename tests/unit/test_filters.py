@@ -11,6 +11,8 @@ from zuul.web import errors
 from zuul.web.filters import (
     MAX_HEADER_BYTES,
     MAX_URL_BYTES,
+    MOST_UNCHANGED,
+    UNCHANGED_SECONDS,
     GuardFilter,
     RequestFilter,
     SnapshotFilter,
@@ -291,3 +293,104 @@ def test_an_application_learns_the_request_id(direct, nested, caplog):
         environ = {"HTTP_X_REQUEST_ID": "mine", "REQUEST_METHOD": "GET", "PATH_INFO": "/"}
         application(environ, lambda *_: None)
         assert environ["zuul.request_id"] == "mine"
+
+
+# -- what has not changed is known for a moment
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Counted(SnapshotFilter):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def answer(self, environ):
+        self.asked += 1
+        return super().answer(environ)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def counted(snapshots):
+    return Counted(behind, snapshots)
+
+
+@pytest.fixture
+def remembering(counted, clock):
+    return RequestFilter(GuardFilter(counted, MAX_BODY_BYTES), log_requests=False, clock=clock)
+
+
+def polled(**environ):
+    return {"PATH_INFO": STATUS, "HTTP_IF_NONE_MATCH": "*", **environ}
+
+
+def test_that_a_status_has_not_changed_is_known_for_a_moment(remembering, counted, clock, caplog):
+    first = ask(remembering, caplog, **polled())
+    again = ask(remembering, caplog, **polled(HTTP_X_REQUEST_ID="another"))
+
+    assert counted.asked == 1
+    assert first[0] == again[0] == "304 Not Modified"
+    assert [field for field in again[1] if field[0] != "X-Request-Id"] == [
+        field for field in first[1] if field[0] != "X-Request-Id"
+    ]
+    assert again[1].count(("X-Request-Id", "another")) == 1 and ("X-Request-Id", "me") not in again[1]
+    clock.now += UNCHANGED_SECONDS
+    ask(remembering, caplog, **polled())
+    assert counted.asked == 2
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REQUEST_METHOD": "HEAD"},
+        {"REQUEST_METHOD": "POST"},
+        {"PATH_INFO": "/api/tenant/other/status"},
+        {"SCRIPT_NAME": "/api"},
+        {"QUERY_STRING": "a=b"},
+        {"CONTENT_LENGTH": "101"},
+        {"HTTP_ACCEPT": "application/xml"},
+        {"HTTP_ACCEPT_ENCODING": "gzip"},
+        {"HTTP_IF_NONE_MATCH": '"other"'},
+        {"HTTP_IF_MODIFIED_SINCE": "Thu, 01 Jan 1970 00:00:00 GMT"},
+    ],
+)
+def test_another_request_is_answered_for_itself(remembering, nested, caplog, environ):
+    ask(remembering, caplog, **polled())
+
+    assert ask(remembering, caplog, **polled(**environ))[:3] == ask(nested, caplog, **polled(**environ))[:3]
+
+
+def test_what_is_sent_in_full_is_not_remembered(remembering, counted, caplog):
+    for _ in range(2):
+        assert ask(remembering, caplog, **polled(HTTP_IF_NONE_MATCH='"other"'))[0] == "200 OK"
+
+    assert counted.asked == 2
+
+
+def test_what_is_remembered_has_a_bound(remembering, caplog):
+    for number in range(MOST_UNCHANGED + 10):
+        ask(remembering, caplog, **polled(HTTP_ACCEPT=f"a/{number}"))
+    ask(remembering, caplog, **polled(HTTP_ACCEPT="a" * 2000))
+
+    assert len(remembering._unchanged) == 10
+
+
+def test_the_log_has_a_line_for_what_is_remembered_too(counted, clock, caplog):
+    caplog.set_level(logging.INFO, "zuul.web")
+    application = RequestFilter(GuardFilter(counted, MAX_BODY_BYTES), clock=clock)
+
+    logs = [ask(application, caplog, **polled())[3] for _ in range(2)]
+
+    assert counted.asked == 1
+    assert logs[0] == logs[1] and len(logs[0]) == 1

@@ -107,10 +107,41 @@ class AnsweringFilter(ABC):
         return body
 
 
+UNCHANGED_SECONDS = 0.005
+"""How long a 304 is given again without asking: as long as snapshots.py does without a look at other processes."""
+MOST_UNCHANGED = 1000
+MAX_REMEMBERED_BYTES = 1000
+"""Of what such an answer depends on: nobody but an attacker has more."""
+
+_what_it_depends_on = (
+    "REQUEST_METHOD",
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "CONTENT_LENGTH",
+    "HTTP_ACCEPT",
+    "HTTP_ACCEPT_ENCODING",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+)
+"""All that an answering filter may look at before it says 304, but for the size of what else is sent."""
+
+
 class RequestFilter:
-    def __init__(self, inner: WsgiApplication, log_requests: bool = True) -> None:
+    """Gives each request its id, logs it, and turns what goes wrong into the one JSON shape.
+
+    Dashboards ask for the same status with the same entity tag, tens of thousands of times a second in all. That it
+    has not changed is remembered here for a moment, by all that the answer depends on. The dict belongs to all
+    threads without a lock: its entries are never changed, and to lose one costs a question.
+    """
+
+    def __init__(
+        self, inner: WsgiApplication, log_requests: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.inner = inner
         self.log_requests = log_requests
+        self._clock = clock
+        self._unchanged: dict[tuple[str | None, ...], tuple[float, Response]] = {}
         self._answers: list[Callable[[Environ], Response | None]] = []
         """Those of the answering filters that come next; `_behind` is what comes after them."""
         while isinstance(inner, AnsweringFilter):
@@ -122,6 +153,14 @@ class RequestFilter:
         environ["zuul.request_id"] = identifier = request_id(environ.get("HTTP_X_REQUEST_ID"))
         if self.log_requests and access_log.isEnabledFor(logging.INFO):
             start_response = self._logging(environ, start_response, identifier)
+        key = None
+        if "HTTP_IF_NONE_MATCH" in environ:
+            key = tuple(map(environ.get, _what_it_depends_on))
+            kept = self._unchanged.get(key)
+            if kept is not None and self._clock() < kept[0]:
+                status, fields, body = kept[1]
+                start_response(status, [*fields, ("X-Request-Id", identifier)])
+                return body
         try:
             for answer in self._answers:
                 response = answer(environ)
@@ -135,9 +174,18 @@ class RequestFilter:
             log.exception("request %s failed", identifier)
             response = refusal(errors.ServerError(f"this is a defect; the log has it as {identifier}"), environ)
         status, headers, body = response
+        if key is not None and status.startswith("304"):
+            self._remember(key, (status, [*headers], body))
         headers.append(("X-Request-Id", identifier))
         start_response(status, headers)
         return body
+
+    def _remember(self, key: tuple[str | None, ...], unchanged: Response) -> None:
+        if sum(map(len, filter(None, key))) > MAX_REMEMBERED_BYTES:
+            return
+        if len(self._unchanged) >= MOST_UNCHANGED:
+            self._unchanged.clear()
+        self._unchanged[key] = (self._clock() + UNCHANGED_SECONDS, unchanged)
 
     def _logging(self, environ: Environ, start_response: StartResponse, identifier: str) -> StartResponse:
         """A `start_response` that logs. The path is taken now: on its way it is taken apart."""
