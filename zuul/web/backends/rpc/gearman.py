@@ -527,7 +527,9 @@ class _PromptWorker(gear.Worker):  # type: ignore[misc]
         super()._onConnect(conn)
 
     def _cleanup(self) -> None:
-        reconnecting = list(self.inactive_connections)
+        self.poll_thread.join()
+        self.connect_thread.join()
+        reconnecting = list(self.inactive_connections)  # now that no thread moves a lost one here
         super()._cleanup()
         for connection in reconnecting:
             connection.disconnect()
