@@ -23,7 +23,7 @@ OWNERS = {
     "gear": ("backends/rpc/gearman.py",),
     "kazoo": ("backends/nodepool.py", "backends/rpc/zookeeper.py"),
     "sqlalchemy": ("backends/history.py", "backends/spool.py"),
-    "twisted": ("server.py", "channel.py", "streaming/"),
+    "twisted": ("server.py", "channel.py", "streaming/", "backends/finger.py"),
     "autobahn": ("streaming/",),
     "pecan": ("expose.py", "hooks.py", "urls.py", "controllers/root.py"),
     "wsme": ("expose.py", "resources/"),

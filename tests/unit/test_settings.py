@@ -190,10 +190,22 @@ def test_every_rest_option_is_read(conf):
         "max_body_bytes": 4096,
         "access_log": False,
         "whitelabel_tenant": "example",
+        "streamer_address": "::1",
+        "streamer_port": 9100,
+        "streams": 20,
+        "streams_per_address": 2,
+        "stream_patience": 1.5,
+        "allowed_origins": "https://One.example.com, http://two.example.com:81",
+        "log_wait": 0.0,
+        "log_spool_dir": "/",
+        "log_spool_bytes": 4194304,
+        "log_spool_total_bytes": 8388608,
+        "event_window": 2.0,
     }
     assert set(values) == {option.name for option in settings.describe() if option.section == "rest"}
     read = conf("[rest]\n" + "".join(f"{k}={v}\n" for k, v in values.items())).rest
-    assert dataclasses.asdict(read) == values
+    expected = {**values, "allowed_origins": ("https://one.example.com", "http://two.example.com:81")}
+    assert dataclasses.asdict(read) == expected
 
 
 def test_an_empty_value_is_absent_where_nothing_is_the_default(conf):
@@ -230,6 +242,8 @@ def test_a_tilde_in_a_path_is_the_home_directory(conf, monkeypatch, option):
         ("rest", "cache_bytes", "64M", "a whole number from 1048576 to 17179869184"),
         ("rest", "max_body_bytes", "1", "a whole number from 1024 to 1073741824"),
         ("rest", "access_log", "maybe", "true or false"),
+        ("rest", "allowed_origins", "zuul.example.com", "origins such as https://zuul.example.com, with commas, or *"),
+        ("rest", "allowed_origins", "https://a/path", "origins such as https://zuul.example.com, with commas, or *"),
         ("zookeeper", "session_timeout", "0", "a number from 0.1 to 3600"),
         ("gearman", "port", "0", "a whole number from 1 to 65535"),
     ],

@@ -116,6 +116,8 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
     MAX_LENGTH = MAX_HEAD_BYTES
     totalHeadersSize = MAX_HEAD_BYTES
 
+    transport: Any
+    _buffer: bytes
     _closing = False
     _refused = False
     _answering = False
@@ -139,6 +141,24 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             self.requests[-1].notifyFinish().addBoth(lambda _: self.loseConnection())
         elif not self._answering:
             self.loseConnection()
+
+    def hand_over(self, protocol: Any, first: bytes = b"") -> None:
+        """Give the connection of the request under way, which is answered no more, to another protocol.
+
+        :param first: what the protocol is to read before anything that the client sends.
+        """
+        transport = self.transport
+        self.transport = None
+        self.setTimeout(None)
+        self.factory.channels.discard(self)
+        early = self._buffer
+        self._buffer = b""
+        transport.unregisterProducer()
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        transport.resumeProducing()
+        if first or early:
+            protocol.dataReceived(first + early)
 
     def dataReceived(self, data: bytes) -> None:
         if self._answering or (self._waitingForTransport and not self._handlingRequest):

@@ -34,6 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("-d", "--debug", action="store_true", help="log everything")
     serve.set_defaults(run=_serve)
 
+    streamer = commands.add_parser("streamer", help="serve live logs and events alone, beside a WSGI server")
+    _add_configuration(streamer)
+    streamer.add_argument("-d", "--debug", action="store_true", help="log everything")
+    streamer.set_defaults(run=_streamer)
+
     sandbox = commands.add_parser("sandbox", help="a complete system with a simulated Zuul, to try things out")
     sandbox.add_argument("--port", type=int, default=9000, help="of the web server (%(default)s; 0: any)")
     sandbox.add_argument("--address", default="127.0.0.1", help="to listen on (%(default)s)")
@@ -86,6 +91,24 @@ def _run(zuul_conf: str | None, paste_file: str | None, settings: Settings) -> i
         where = f"{settings.web.listen_address} port {settings.web.port}"
         print(f"zuul-rest: {settings.path}: [web] cannot listen on {where}: {error.strerror}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _streamer(options: argparse.Namespace) -> int:
+    from zuul.web.application import services
+    from zuul.web.server import serve_streams
+
+    found = services(options.conf)
+    _configure_logging(found.settings, options.debug)
+    rest, web = found.settings.rest, found.settings.web
+    try:
+        serve_streams(found)
+    except OSError as error:
+        where = f"{rest.streamer_address or web.listen_address} port {rest.streamer_port}"
+        print(f"zuul-rest: {found.settings.path}: [rest] cannot listen on {where}: {error.strerror}", file=sys.stderr)
+        return 1
+    finally:
+        found.close()
     return 0
 
 

@@ -12,12 +12,16 @@
      +-- Conflict 409             the object is in the wrong state
      +-- TooLarge 413             a body over the limit
      +-- UriTooLong 414           a URL over the limit
+     +-- RangeNotSatisfiable 416  a position behind the end
+     +-- Misdirected 421          only another server of this installation has it
+     +-- UpgradeRequired 426      there is a websocket here and nothing else
      +-- HeadersTooLarge 431      header fields over the limit
      +-- ServerError 500          a defect of ours
           +-- BadReply 502        the scheduler crashed on the call or answered nonsense
           +-- Unavailable 503     nobody is there to ask; try again in `Retry-After` seconds
           +-- Timeout 504         asked, but not answered in time; it will not happen any more
                +-- OutcomeUnknown 504   asked, and nobody can say whether it was done
+          +-- NoExecutor 504      no executor has taken the build in time
 
 Raise them anywhere; `body` is the one JSON shape in which all of them leave.
 """
@@ -105,6 +109,35 @@ class UriTooLong(RestError):
     title = "URI Too Long"
 
 
+class RangeNotSatisfiable(RestError):
+    """`size` is where the end is, in bytes."""
+
+    status = 416
+    title = "Range Not Satisfiable"
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("X-Text-Size", str(self.size))]
+
+
+class Misdirected(RestError):
+    status = 421
+    title = "Misdirected Request"
+
+
+class UpgradeRequired(RestError):
+    status = 426
+    title = "Upgrade Required"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+
+
 class HeadersTooLarge(RestError):
     status = 431
     title = "Request Header Fields Too Large"
@@ -147,6 +180,13 @@ class OutcomeUnknown(Timeout):
     @property
     def fields(self) -> dict[str, object]:
         return {"outcome": "unknown"}
+
+
+class NoExecutor(ServerError):
+    """A build has been waited for, and it still waits for an executor itself."""
+
+    status = 504
+    title = "Gateway Timeout"
 
 
 def body(error: RestError) -> bytes:

@@ -211,7 +211,9 @@ def _identifying(start_response: StartResponse, identifier: str) -> StartRespons
     return start
 
 
-READABLE_FIELDS = "Age, ETag, Link, Retry-After, X-Limit, X-Marker, X-Offset, X-Request-Id, X-Total"
+READABLE_FIELDS = (
+    "Age, ETag, Link, Retry-After, X-Limit, X-Marker, X-More-Data, X-Offset, X-Request-Id, X-Text-Size, X-Total"
+)
 """What a page of another origin may read of an answer, besides the few fields that any page may."""
 
 

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The all-in-one server: everything on one port, by twisted.
+"""The servers by twisted: all-in-one, everything on one port; and the streamer, streams alone on a port of their own.
 
 The reactor's thread reads requests and writes answers; it never waits. WSGI applications run in a pool
 of threads. What can be answered at once from memory does not even get that far: see channel.py. That is
-done only while nothing but our own filters stands before the snapshots.
+done only while nothing but our own filters stands before the snapshots. Nor do streams get there, which have
+the reactor's thread to themselves: see streaming/.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import resource as resource_limits
 import socket
 import threading
 import time
@@ -20,11 +22,11 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web import http, resource, server, wsgi
 
 from zuul.web import errors
-from zuul.web.application import all_ours, services, snapshots_in_front
+from zuul.web.application import Services, all_ours, services, snapshots_in_front
 from zuul.web.channel import Channel, ReadyAnswers
 from zuul.web.filters import StatusUrls, WsgiApplication, error_headers
-from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
+from zuul.web.streaming.service import Streaming
 
 log = logging.getLogger("zuul.web.server")
 
@@ -38,54 +40,99 @@ def paste_runner(application: WsgiApplication, global_conf: dict[str, str], **lo
     """`egg:zuul-rest#server`: serve until SIGTERM or SIGINT, on [web] listen_address and port."""
     found = services(global_conf.get("zuul_conf"))
     try:
-        serve(application, found.settings)
+        serve(application, found)
     finally:
         found.close()
 
 
-def serve(application: WsgiApplication, settings: Settings) -> None:
+def serve(application: WsgiApplication, found: Services) -> None:
     """Listen and run the reactor; returns after a graceful stop.
 
     :raises OSError: the address cannot be listened on.
     """
-    listener = listen_socket(settings.web.listen_address, settings.web.port)
-    pool = ThreadPool(0, settings.rest.threads, "wsgi")
-    # A request that outlives the deadline of a stop must not hold up the exit.
-    pool.threadFactory = lambda *arguments, **named: threading.Thread(*arguments, daemon=True, **named)
+    web, rest = found.settings.web, found.settings.rest
+    pool = _pool(rest.threads)
     front = snapshots_in_front(application)
     ready = ReadyAnswers() if all_ours(application) else None
+    streaming = _streaming(found)
     site = _Site(
-        _Everything(pool, ready.recording(application) if ready else application),
+        _Everything(
+            streaming, wsgi.WSGIResource(reactor, pool, ready.recording(application) if ready else application)
+        ),
         snapshots=front.snapshots if front else None,
         urls=front.urls if front else StatusUrls(),
         ready=ready,
-        log_requests=settings.rest.access_log,
-        max_body_bytes=settings.rest.max_body_bytes,
+        log_requests=rest.access_log,
+        max_body_bytes=rest.max_body_bytes,
     )
+    _run(site, streaming, pool, web.listen_address, web.port)
+
+
+def serve_streams(found: Services) -> None:
+    """`zuul-rest streamer`: the same for streams alone, on [rest] streamer_address and streamer_port.
+
+    :raises OSError: the address cannot be listened on.
+    """
+    web, rest = found.settings.web, found.settings.rest
+    streaming = _streaming(found)
+    site = _Site(
+        _Everything(streaming, _Nothing()),
+        snapshots=None,
+        urls=StatusUrls(),
+        ready=None,
+        log_requests=rest.access_log,
+        max_body_bytes=rest.max_body_bytes,
+    )
+    _run(site, streaming, _pool(1), rest.streamer_address or web.listen_address, rest.streamer_port)
+
+
+def _streaming(found: Services) -> Streaming:
+    return Streaming(found.settings, found.scheduler, found.snapshots, reactor)
+
+
+def _pool(threads: int) -> ThreadPool:
+    pool = ThreadPool(0, threads, "wsgi")
+    # A request that outlives the deadline of a stop must not hold up the exit.
+    pool.threadFactory = lambda *arguments, **named: threading.Thread(*arguments, daemon=True, **named)
+    return pool
+
+
+def _run(site: _Site, streaming: Streaming, pool: ThreadPool, address: str, port: int) -> None:
+    _allow_many_connections()
+    listener = listen_socket(address, port)
     port_number = listener.getsockname()[1]
-    family = listener.family
-    listening = reactor.adoptStreamPort(listener.fileno(), family, site)
+    listening = reactor.adoptStreamPort(listener.fileno(), listener.family, site)
     listener.close()  # the reactor has a copy
     pool.start()
+    streaming.start()
 
     @defer.inlineCallbacks
     def drain() -> Any:
         log.info("stopping: %d connections are open", len(site.channels))
         yield listening.stopListening()
         deadline = reactor.seconds() + STOP_SECONDS
+        streams_ended = streaming.stop()
         for channel in list(site.channels):
             channel.finish_and_close()
-        while site.channels and reactor.seconds() < deadline:
+        while (site.channels or not streams_ended.called) and reactor.seconds() < deadline:
             yield task.deferLater(reactor, 0.02, lambda: None)
         # Stopping joins threads, and those may wait for the reactor to take an answer from them.
-        stopping = threading.Thread(target=pool.stop, daemon=True)
-        stopping.start()
-        while stopping.is_alive() and reactor.seconds() < deadline:
+        stopping = [threading.Thread(target=stop, daemon=True) for stop in (pool.stop, streaming.join)]
+        for thread in stopping:
+            thread.start()
+        while any(thread.is_alive() for thread in stopping) and reactor.seconds() < deadline:
             yield task.deferLater(reactor, 0.02, lambda: None)
 
     reactor.addSystemEventTrigger("before", "shutdown", drain)
-    log.info("listening on %s port %d", settings.web.listen_address, port_number)
+    log.info("listening on %s port %d", address, port_number)
     reactor.run()
+
+
+def _allow_many_connections() -> None:
+    """As many file descriptors as this process may have: each viewer of a stream is one."""
+    soft, hard = resource_limits.getrlimit(resource_limits.RLIMIT_NOFILE)
+    if soft != hard:
+        resource_limits.setrlimit(resource_limits.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen_socket(address: str, port: int) -> socket.socket:
@@ -106,13 +153,14 @@ def listen_socket(address: str, port: int) -> socket.socket:
 
 
 class _Everything(resource.Resource):  # type: ignore[misc]
-    """All URLs go to the WSGI application, with the path as the client wrote it for one check."""
+    """Streams, and behind them all other URLs, with the path as the client wrote it for one check."""
 
     isLeaf = True
 
-    def __init__(self, pool: ThreadPool, application: WsgiApplication) -> None:
+    def __init__(self, streaming: Streaming, rest: resource.Resource) -> None:
         super().__init__()
-        self._wsgi = wsgi.WSGIResource(reactor, pool, application)
+        self._streaming = streaming
+        self._rest = rest
 
     def render(self, request: server.Request) -> Any:
         path = request.uri.split(b"?", 1)[0]
@@ -122,7 +170,19 @@ class _Everything(resource.Resource):  # type: ignore[misc]
             return _error(request, errors.BadRequest("the path has a % without two hexadecimal digits behind it"))
         if request.clientproto == b"HTTP/1.1" and len(request.requestHeaders.getRawHeaders(b"host", ())) != 1:
             return _error(request, errors.BadRequest("a request has one Host field"))
-        return self._wsgi.render(request)
+        stream = self._streaming.handler(path)
+        if stream is not None:
+            return self._streaming.answer(request, stream)
+        return self._rest.render(request)
+
+
+class _Nothing(resource.Resource):  # type: ignore[misc]
+    """All other URLs of the streamer."""
+
+    isLeaf = True
+
+    def render(self, request: server.Request) -> Any:
+        return _error(request, errors.NotFound("here are only streams; zuul-rest serves everything else"))
 
 
 _scheme_and_host = re.compile(rb"https?://[^/?]*", re.IGNORECASE).match

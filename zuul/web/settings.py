@@ -123,6 +123,13 @@ def _directory(text: str) -> str:
     return _accept(path, os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK))
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    found = tuple(origin.strip().lower() for origin in text.split(","))
+    if all(origin == "*" or re.fullmatch(r"https?://[^/\s,]+", origin) for origin in found):
+        return found
+    raise ValueError
+
+
 def _boolean(text: str) -> bool:
     try:
         return configparser.ConfigParser.BOOLEAN_STATES[text.lower()]
@@ -146,6 +153,7 @@ TENANT: Kind[str] = Kind(
 HOST: Kind[str] = Kind("a host name or an IP address without brackets", _host)
 PORT = whole(1, 65535)
 HTTP_URL = url("http", "https")
+ORIGINS: Kind[tuple[str, ...]] = Kind("origins such as https://zuul.example.com, with commas, or *", _origins)
 PATH: Kind[str] = Kind("a path", _path)
 FILE: Kind[str] = Kind("the path of a readable file", _file)
 DIRECTORY: Kind[str] = Kind("the path of a readable directory", _directory)
@@ -219,6 +227,40 @@ class Rest:
     )
     max_body_bytes: int = option(whole(1024, GIBIBYTE), 1024**2, "Largest request body.", unit="bytes")
     access_log: bool = option(BOOLEAN, True, "Whether every request is logged.")
+    streamer_address: str | None = option(
+        HOST, None, "Address that `zuul-rest streamer` listens on; without it, [web] listen_address."
+    )
+    streamer_port: int = option(whole(0, 65535), 9001, "TCP port that `zuul-rest streamer` listens on.")
+    streams: int = option(
+        whole(1, 1000000), 10000, "How many logs and events are streamed at once.", unit="connections"
+    )
+    streams_per_address: int = option(
+        whole(0, 1000000),
+        0,
+        "How many of them one client address may have; 0: all, as behind a proxy all clients have one address.",
+        unit="connections",
+    )
+    stream_patience: float = option(
+        number(1, 3600), 30.0, "How long a viewer may not read before it is closed.", unit="seconds"
+    )
+    allowed_origins: tuple[str, ...] | None = option(
+        ORIGINS, None, "Origins whose pages may open websockets, or `*`; without it, those of the same host."
+    )
+    log_wait: float = option(
+        number(0, 86400), 600.0, "How long the log of a queued build is waited for.", unit="seconds"
+    )
+    log_spool_dir: str | None = option(
+        DIRECTORY, None, "Directory for the logs that are being read; without it, the system's for temporary files."
+    )
+    log_spool_bytes: int = option(
+        whole(4 * 1024**2, 64 * GIBIBYTE), 256 * 1024**2, "How much of each log is kept there.", unit="bytes"
+    )
+    log_spool_total_bytes: int = option(
+        whole(4 * 1024**2, 1024 * GIBIBYTE), 4 * GIBIBYTE, "How much of all logs is kept there.", unit="bytes"
+    )
+    event_window: float = option(
+        number(1, 3600), 60.0, "For how long events are kept for listeners who connect again.", unit="seconds"
+    )
     whitelabel_tenant: str | None = option(
         TENANT, None, "The one tenant to serve at the root: `/api/status`, `/status.json` and so on."
     )

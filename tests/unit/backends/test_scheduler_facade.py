@@ -263,9 +263,19 @@ def test_labels_of_a_scheduler_before_3_16_are_all_allowed_ones(scheduler):
     assert scheduler(b'["a"]').allowed_labels_get("t") == (["a"], [])
 
 
-@pytest.mark.parametrize("reply", [b"{}", b'{"server": null}'])
-def test_a_build_that_does_not_run_has_no_address(scheduler, reply):
-    assert scheduler(reply).get_job_log_stream_address("u") is None
+def test_a_build_that_waits_for_an_executor_has_no_address(scheduler):
+    assert scheduler(b'{"server": null, "port": null}').get_job_log_stream_address("u") is None
+
+
+def test_the_address_of_an_unknown_build_is_not_found(scheduler):
+    with pytest.raises(NotFound, match="Build u does not exist"):
+        scheduler(b"{}").get_job_log_stream_address("u")
+
+
+@pytest.mark.parametrize("reply", [b'{"server": 1, "port": 7900}', b'{"server": "ze01", "port": "7900"}'])
+def test_an_address_is_a_host_and_a_port(scheduler, reply):
+    with pytest.raises(BadReply):
+        scheduler(reply).get_job_log_stream_address("u")
 
 
 def test_a_tenant_may_have_no_database(scheduler):

@@ -147,10 +147,19 @@ class Scheduler:
         return list(_decoded("get_running_jobs", self._read("get_running_jobs").body, list))
 
     def get_job_log_stream_address(self, uuid: str) -> tuple[str, int] | None:
-        """Host and port of the executor that runs the build; None if no build of that uuid has one."""
-        reply = self._shared("get_job_log_stream_address", None, {"uuid": uuid}, fresh_seconds=0)
+        """Host and port of the executor that has the build; None as long as none has taken it.
+
+        :raises NotFound: no build of that uuid is in any pipeline.
+        """
+        nothing = f"Build {uuid} does not exist."
+        reply = self._shared("get_job_log_stream_address", nothing, {"uuid": uuid}, fresh_seconds=0)
         address = _decoded("get_job_log_stream_address", reply.body, dict)
-        return (address["server"], address["port"]) if address.get("server") else None
+        server, port = address.get("server"), address.get("port")
+        if not server:
+            return None
+        if not isinstance(server, str) or not isinstance(port, int):
+            raise BadReply("the scheduler's address of an executor is not a host and a port")
+        return server, port
 
     def tenant_sql_connection(self, tenant: str) -> str | None:
         """The name of the SQL connection of the tenant; None for a tenant without one, or no tenant."""

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is connected to a stream: counted, bounded and logged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+
+from zuul.web.errors import Unavailable
+from zuul.web.filters import access_log, log_access, request_id
+from zuul.web.streaming.outlet import Outlet
+
+RETRY_SECONDS = 10
+
+
+class Viewer(Protocol):
+    """A connection that streams."""
+
+    outlet: Outlet
+
+    def stop(self) -> None:
+        """The server stops: say so and close."""
+
+    def too_slow(self) -> None:
+        """It has not read for too long: say so and close."""
+
+
+class Visits:
+    """All streams of this process. Belongs to the reactor's thread.
+
+    :param most: how many there may be.
+    :param most_per_address: of one client address; 0 for no limit.
+    """
+
+    def __init__(self, most: int, most_per_address: int, log_requests: bool) -> None:
+        self._most = most
+        self._most_per_address = most_per_address
+        self.log_requests = log_requests
+        self._addresses: Counter[str] = Counter()
+        self.viewers: set[Viewer] = set()
+        self._count = 0
+        self._when_empty: Deferred[None] | None = None
+
+    def of(self, request: Any, path: str) -> Visit:
+        """The visit that a request is."""
+        identifier = request_id(request.getHeader("x-request-id"))
+        return Visit(self, request.getClientAddress().host, identifier, request.method.decode("latin-1"), path)
+
+    def enter(self, address: str) -> None:
+        """Count one more. :raises Unavailable: there are too many."""
+        if self._count >= self._most:
+            raise Unavailable("this server has as many streams as it may", RETRY_SECONDS)
+        if self._most_per_address and self._addresses[address] >= self._most_per_address:
+            raise Unavailable("your address has as many streams as it may", RETRY_SECONDS)
+        self._count += 1
+        self._addresses[address] += 1
+
+    def empty(self) -> Deferred[None]:
+        """Fires when nobody is left."""
+        if not self._count:
+            return succeed(None)
+        self._when_empty = Deferred()
+        return self._when_empty
+
+    def ended(self, address: str) -> None:
+        self._count -= 1
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+        if not self._count and self._when_empty is not None:
+            self._when_empty.callback(None)
+            self._when_empty = None
+
+
+class Visit:
+    """One request for a stream, up to its end."""
+
+    __slots__ = ("_address", "_began", "_entered", "_method", "_path", "_viewer", "_visits", "identifier")
+
+    def __init__(self, visits: Visits, address: str, identifier: str, method: str, path: str) -> None:
+        self._visits: Visits | None = visits
+        self._address = address
+        self.identifier = identifier
+        self._method = method
+        self._path = path
+        self._began = time.perf_counter()
+        self._entered = False
+        self._viewer: Viewer | None = None
+
+    def enter(self) -> None:
+        """Count it, until it is over. :raises Unavailable: there are too many."""
+        assert self._visits is not None
+        self._visits.enter(self._address)
+        self._entered = True
+
+    def by(self, viewer: Viewer) -> None:
+        """It is answered by this connection, which will be told if the server stops."""
+        self._viewer = viewer
+        if self._visits is not None:
+            self._visits.viewers.add(viewer)
+
+    def over(self, status: int) -> None:
+        """The response is complete, or the connection gone. Only the first call counts."""
+        visits, self._visits = self._visits, None
+        if visits is None:
+            return
+        if self._viewer is not None:
+            visits.viewers.discard(self._viewer)
+            self._viewer = None
+        if visits.log_requests and access_log.isEnabledFor(logging.INFO):
+            log_access(self.identifier, self._address, self._method, self._path, str(status), "-", self._began)
+        if self._entered:
+            visits.ended(self._address)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all our websockets have in common, on autobahn.
+
+autobahn's own defaults drop a faulty connection without a close code, take messages of any size, never ping, and
+answer a bad handshake with HTML.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+
+from zuul.web import errors
+from zuul.web.filters import error_headers
+from zuul.web.streaming.endings import NOT_READING, UNSUPPORTED_DATA, Ending, bad_request
+from zuul.web.streaming.outlet import Outlet
+from zuul.web.streaming.visits import Visit
+
+MAX_MESSAGE_BYTES = 4096
+PING_SECONDS = 20.0
+HANDSHAKE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
+"""How long a viewer may take to answer a close frame before the connection is dropped."""
+MAX_REASON_BYTES = 123
+
+_HANDSHAKE_FIELDS = (b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version")
+
+
+class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
+    """A viewer that came by websocket. Belongs to the reactor's thread.
+
+    Subclasses are told by `opened`, `asked`, `drained` and `left`.
+    """
+
+    outlet: Outlet
+    visit: Visit
+    is_open = None
+
+    def opened(self) -> None:
+        """The handshake is done."""
+
+    def asked(self, text: str) -> None:
+        """A text message came in."""
+
+    def drained(self) -> None:
+        """The connection takes more."""
+
+    def left(self) -> None:
+        """The connection is gone, or about to go. Called once."""
+
+    def end(self, ending: Ending) -> None:
+        """Say goodbye with a close code; nothing is sent after that."""
+        self._leave()
+        self.sendCloseFrame(ending.code, ending.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode())
+        self.outlet.release()
+
+    def too_slow(self) -> None:
+        """The viewer has not read for too long."""
+        self.end(NOT_READING)
+
+    # -- autobahn's callbacks
+
+    def onOpen(self) -> None:
+        self.outlet = Outlet(self.transport, self.drained)
+        for name in ("http_request_data", "http_response_data", "http_headers"):
+            setattr(self, name, None)  # autobahn keeps them for as long as the connection lasts
+        self.opened()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if isBinary:
+            self.end(Ending(UNSUPPORTED_DATA, "the request must be a text message"))
+        else:
+            self.asked(payload.decode())
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> Any:
+        self._leave()
+        return super().onCloseFrame(code, reasonRaw)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self._leave()
+        self.visit.over(101)
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        error = errors.BadRequest(f"this is no websocket handshake: {reason}")
+        body = errors.body(error)
+        fields = [*error_headers(error, body), *(responseHeaders or ()), ("Connection", "close")]
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode("latin-1") + body)
+        self.wasNotCleanReason = reason
+        self.visit.over(400)
+        self.dropConnection(abort=False)
+
+    def onCloseHandshakeTimeout(self) -> None:
+        # What the kernel has taken may still be on its way to a slow reader, and an abort would lose it.
+        transport = self.transport
+        if transport.dataBuffer or transport._tempDataBuffer:
+            super().onCloseHandshakeTimeout()
+        else:
+            self.wasClean = True
+            self.dropConnection(abort=False)
+
+    _has_left = False
+
+    def _leave(self) -> None:
+        if not self._has_left:
+            self._has_left = True
+            self.left()
+
+
+class Websockets(WebSocketServerFactory):  # type: ignore[misc]
+    """The options of all our websockets."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor=reactor)
+        self.server = None
+        self.setProtocolOptions(
+            webStatus=False,
+            failByDrop=False,
+            maxFramePayloadSize=MAX_MESSAGE_BYTES,
+            maxMessagePayloadSize=MAX_MESSAGE_BYTES,
+            openHandshakeTimeout=HANDSHAKE_SECONDS,
+            closeHandshakeTimeout=CLOSE_SECONDS,
+            autoPingInterval=PING_SECONDS,
+            autoPingTimeout=PING_SECONDS,
+        )
+
+    def accept(self, request: Any, websocket: Websocket) -> None:
+        """Hand the connection of a request for an upgrade over, after all our own questions are answered."""
+        websocket.factory = self
+        fields = {name: b",".join(request.requestHeaders.getRawHeaders(name, ())) for name in _HANDSHAKE_FIELDS}
+        head = b"".join(b"%b: %b\r\n" % field for field in fields.items() if field[1])
+        request.channel.hand_over(websocket, b"GET / HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % head)
+
+
+__all__ = ["Websocket", "Websockets", "bad_request"]
