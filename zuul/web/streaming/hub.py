@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import TimeoutError as WaitIsOver
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.defer import TimeoutError as WaitIsOver
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from zuul.web.backends.finger import ReadLog
@@ -25,6 +26,10 @@ from zuul.web.streaming.spool import InThread, Room
 
 QUEUED_SECONDS = 1.0
 """Between two looks for the executor of a build that nobody has taken yet."""
+AGAIN_SECONDS = 0.1
+"""Between two looks for a status that is being fetched."""
+NEWS_SECONDS = 10.0
+"""How long to look for a status that is new enough to say that a build is not there."""
 MOST_REPEATS = 4
 """Sources of one build at once: more than one only where the beginning of a long log is no longer kept."""
 
@@ -38,6 +43,7 @@ class Hub:
 
     :param in_thread: calls a function that waits for the scheduler.
     :param wait_seconds: how long an executor is waited for.
+    :param now: the clock of the snapshots.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Hub:
         in_thread: InThread,
         wait_seconds: float,
         reactor: Any,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scheduler = scheduler
         self._snapshots = snapshots
@@ -58,6 +65,7 @@ class Hub:
         self._in_thread = in_thread
         self._wait_seconds = wait_seconds
         self._reactor = reactor
+        self._now = now
         self._sources: dict[str, list[Source]] = {}
         self._searches: dict[tuple[str | None, str], _Search] = {}
 
@@ -128,30 +136,24 @@ class Hub:
     def _locate(self, tenant: str | None, uuid: str) -> Callable[[], Deferred[Address | None]]:
         """A look for the executor of a build; None as long as there is none."""
 
-        def look() -> Deferred[Address | None]:
-            return self._in_thread(self._ask, tenant, uuid, time.monotonic()).addCallback(again)
+        @inlineCallbacks
+        def look() -> Any:
+            began = self._now()
+            address = yield self._in_thread(self._scheduler.get_job_log_stream_address, uuid)
+            while tenant is not None:
+                snapshot = yield self._in_thread(self._snapshots.get, tenant)
+                if snapshot.lists_build(uuid):
+                    break
+                if snapshot.fetched >= began:
+                    raise NotFound(f"Build {uuid} does not exist.")
+                if self._now() - began > NEWS_SECONDS:
+                    raise Unavailable("the status of this tenant cannot be had")
+                # Not in a status from before we asked. The next one is on its way once this one is old.
+                pause = max(AGAIN_SECONDS, snapshot.fetched + FRESH_SECONDS - self._now())
+                yield deferLater(self._reactor, pause)
+            return address
 
-        def again(result: Address | float | None) -> Any:
-            if not isinstance(result, float):
-                return result
-            # Not in a status from before we asked, and the next one is made only once this one is old.
-            waiting: Deferred[None] = Deferred()
-            timer = self._reactor.callLater(max(0.0, result - time.monotonic()), waiting.callback, None)
-            waiting.addErrback(lambda failure: timer.cancel() or failure)
-            return waiting.addCallback(lambda _: self._in_thread(self._ask, tenant, uuid, 0.0))
-
-        return look
-
-    def _ask(self, tenant: str | None, uuid: str, began: float) -> Address | float | None:
-        """In a thread: the address; None where the build waits; or when to ask again, in monotonic time."""
-        address = self._scheduler.get_job_log_stream_address(uuid)
-        if tenant is not None:
-            snapshot = self._snapshots.get(tenant)
-            if not snapshot.lists_build(uuid):
-                if snapshot.fetched < began:
-                    return snapshot.fetched + FRESH_SECONDS + 0.01
-                raise NotFound(f"Build {uuid} does not exist.")
-        return address
+        return look  # type: ignore[no-any-return]
 
 
 class _Search:
