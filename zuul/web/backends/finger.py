@@ -30,7 +30,16 @@ BREAKDOWN = b"Internal streaming error"
 _complaint = re.compile(
     rb"Build ID [^\n]{0,200} (?:is not valid|not found)|Log not found for build ID [^\n]{0,200}|" + BREAKDOWN
 ).fullmatch
-_may_become_complaint = re.compile(rb"(?:Build ID |Log not found |Internal stre)[^\n]{0,300}").fullmatch
+MOST_WORDS = 512
+
+
+def _may_become_complaint(data: bytes) -> bool:
+    """Whether this may be the beginning of what an executor says in place of a log."""
+    beginnings = (b"Build ID ", b"Log not found for build ID ", BREAKDOWN)
+    return any(
+        beginning.startswith(data) or (data.startswith(beginning) and b"\n" not in data and len(data) <= MOST_WORDS)
+        for beginning in beginnings
+    )
 
 
 class Receiver(Protocol):
