@@ -152,6 +152,12 @@ def expose(
     return decorate
 
 
+def plain(method: Controller) -> Controller:
+    """Declare a controller method that makes its response itself, without types, and is no part of any document."""
+    pecan.expose(generic=False)(method)
+    return method
+
+
 def _answer_signature(self: Any, request: Any, response: Any, *from_path: str) -> None:
     """The arguments as Pecan is to see them: what is left of the path, and no query parameter."""
 

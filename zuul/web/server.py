@@ -15,18 +15,21 @@ import resource as resource_limits
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet import defer, reactor, task
+import webob
+from twisted.internet import defer, reactor, task, threads
 from twisted.python.threadpool import ThreadPool
 from twisted.web import http, resource, server, wsgi
 
 from zuul.web import errors
 from zuul.web.application import Services, all_ours, services, snapshots_in_front
 from zuul.web.channel import Channel, ReadyAnswers
+from zuul.web.controllers import streams
 from zuul.web.filters import StatusUrls, WsgiApplication, error_headers
 from zuul.web.snapshots import Snapshots
-from zuul.web.streaming.service import Streaming
+from zuul.web.streaming.service import Gate, Streaming
 
 log = logging.getLogger("zuul.web.server")
 
@@ -54,7 +57,8 @@ def serve(application: WsgiApplication, found: Services) -> None:
     pool = _pool(rest.threads)
     front = snapshots_in_front(application)
     ready = ReadyAnswers() if all_ours(application) else None
-    streaming = _streaming(found)
+    # Filters that are not ours are asked about streams as about everything else.
+    streaming = _streaming(found, None if all_ours(application) else _gate(application, pool))
     site = _Site(
         _Everything(
             streaming, wsgi.WSGIResource(reactor, pool, ready.recording(application) if ready else application)
@@ -86,8 +90,37 @@ def serve_streams(found: Services) -> None:
     _run(site, streaming, _pool(1), rest.streamer_address or web.listen_address, rest.streamer_port)
 
 
-def _streaming(found: Services) -> Streaming:
-    return Streaming(found.settings, found.scheduler, found.snapshots, reactor)
+def _streaming(found: Services, gate: Gate | None = None) -> Streaming:
+    return Streaming(found.settings, found.scheduler, found.snapshots, reactor, gate)
+
+
+def _gate(application: WsgiApplication, pool: ThreadPool) -> Gate:
+    """Whether the application lets a request for a stream pass, all the way to its controller."""
+
+    def ask(request: server.Request, path: str) -> defer.Deferred[bool]:
+        asking = webob.Request.blank(path, remote_addr=request.getClientAddress().host)
+        asking.query_string = request.uri.partition(b"?")[2].decode("latin-1")
+        for name, values in request.requestHeaders.getAllRawHeaders():
+            if name.lower() not in (b"content-length", b"content-type"):
+                asking.headers[name.decode("latin-1")] = b",".join(values).decode("latin-1")
+        passed: list[bool] = []
+        asking.environ[streams.PASSED] = passed
+
+        def answer(response: tuple[str, list[tuple[str, str]], Iterable[bytes]]) -> bool:
+            status, headers, body = response
+            if passed:
+                return True
+            code, _, title = status.partition(" ")
+            request.setResponseCode(int(code), title.encode())
+            for name, value in headers:
+                request.responseHeaders.addRawHeader(name, value)
+            request.write(b"".join(body))
+            request.finish()
+            return False
+
+        return threads.deferToThreadPool(reactor, pool, asking.call_application, application).addCallback(answer)
+
+    return ask
 
 
 def _pool(threads: int) -> ThreadPool:
@@ -170,7 +203,7 @@ class _Everything(resource.Resource):  # type: ignore[misc]
             return _error(request, errors.BadRequest("the path has a % without two hexadecimal digits behind it"))
         if request.clientproto == b"HTTP/1.1" and len(request.requestHeaders.getRawHeaders(b"host", ())) != 1:
             return _error(request, errors.BadRequest("a request has one Host field"))
-        stream = self._streaming.handler(path)
+        stream = self._streaming.find(path)
         if stream is not None:
             return self._streaming.answer(request, stream)
         return self._rest.render(request)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.threads import deferToThread, deferToThreadPool
@@ -26,7 +26,7 @@ from twisted.web.server import NOT_DONE_YET
 from zuul.web import errors
 from zuul.web.backends.finger import read_log
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.errors import BadRequest, Forbidden, MethodNotAllowed, RestError, UpgradeRequired
+from zuul.web.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, RestError, UpgradeRequired
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
 from zuul.web.streaming.console import ConsoleStream
@@ -45,11 +45,33 @@ LOOK_SECONDS = 1.0
 
 Handler = Callable[[Any, Visit], "Deferred[None] | None"]
 
+Gate = Callable[[Any, str], "Deferred[bool]"]
+"""Whether filters of the operator's let a request pass, which is to be for this path; if not, they have answered."""
+
+
+class Stream(NamedTuple):
+    """What is at a URL."""
+
+    handle: Handler
+    path: str | None
+    """Where the same is below /v1; None where there is no such place, as no tenant is named."""
+
 
 class Streaming:
-    """The streams of one process. Belongs to the reactor's thread."""
+    """The streams of one process. Belongs to the reactor's thread.
 
-    def __init__(self, settings: Settings, scheduler: Scheduler, snapshots: Snapshots, reactor: Any) -> None:
+    :param gate: None where nobody else has a say in who may come in.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        scheduler: Scheduler,
+        snapshots: Snapshots,
+        reactor: Any,
+        gate: Gate | None = None,
+    ) -> None:
+        self._gate = gate
         self._rest = rest = settings.rest
         self._root = settings.web.root
         self._reactor = reactor
@@ -84,8 +106,8 @@ class Streaming:
         """Wait for the threads. Not for the reactor's thread."""
         self._lookups.stop()
 
-    def handler(self, raw_path: bytes) -> Handler | None:
-        """Who answers a request for a path, given as the client wrote it; None if it is no stream's."""
+    def find(self, raw_path: bytes) -> Stream | None:
+        """What is at a path, given as the client wrote it; None if it is no stream's."""
         if not raw_path.endswith((b"/console-stream", b"/log", b"/events")):
             return None
         try:
@@ -109,18 +131,17 @@ class Streaming:
                 return self._log(tenant, uuid)
         return None
 
-    def answer(self, request: Any, handler: Handler) -> Any:
+    def answer(self, request: Any, stream: Stream) -> Any:
         """Answer a request. Returns what twisted's `render` does."""
         path = request.uri.split(b"?", 1)[0].decode("latin-1")
         visit = self._visits.of(request, path)
-        answering = maybeDeferred(self._answer, request, handler, visit)
+        answering = maybeDeferred(self._answer, request, stream, visit)
         if not answering.called:
             request.notifyFinish().addErrback(lambda _: answering.cancel())
         answering.addErrback(self._failed, request, visit)
         return NOT_DONE_YET
 
-    @staticmethod
-    def _answer(request: Any, handler: Handler, visit: Visit) -> Deferred[None] | None:
+    def _answer(self, request: Any, stream: Stream, visit: Visit) -> Deferred[None] | None:
         if request.method == b"OPTIONS":
             options(request, visit)
             return None
@@ -128,7 +149,13 @@ class Streaming:
             method = request.method.decode("latin-1")
             raise MethodNotAllowed(f"{method} is not possible here", ("GET", "HEAD", "OPTIONS"))
         visit.enter()
-        return handler(request, visit)
+        if self._gate is None:
+            return stream.handle(request, visit)
+        if stream.path is None:
+            raise NotFound("the operator's filters cannot tell whose build this is; use the URL of its tenant")
+        return self._gate(request, stream.path).addCallback(
+            lambda passed: stream.handle(request, visit) if passed else visit.over(request.code)
+        )
 
     @staticmethod
     def _failed(failure: Failure, request: Any, visit: Visit) -> None:
@@ -144,13 +171,13 @@ class Streaming:
 
     # -- the streams
 
-    def _console(self, tenant: str | None) -> Handler:
+    def _console(self, tenant: str | None) -> Stream:
         def handle(request: Any, visit: Visit) -> None:
             self._accept(request, ConsoleStream(self._hub, tenant, visit, self._reactor))
 
-        return handle
+        return Stream(handle, f"/v1/tenants/{quote(tenant, safe='')}/console-stream" if tenant else None)
 
-    def _log(self, tenant: str, uuid: str) -> Handler:
+    def _log(self, tenant: str, uuid: str) -> Stream:
         def handle(request: Any, visit: Visit) -> Deferred[None]:
             query = _query(request, "start", "follow")
             position = _offset("start", query.get("start", "0"))
@@ -163,7 +190,7 @@ class Streaming:
                 return answer.stream(request, FollowingText)
             return answer.present(request)
 
-        return handle
+        return Stream(handle, f"/v1/tenants/{quote(tenant, safe='')}/builds/{quote(uuid, safe='')}/log")
 
     def _log_answer(self, tenant: str, uuid: str, position: int, visit: Visit) -> LogAnswer:
         return LogAnswer(self._hub, tenant, uuid, position, visit, self._reactor)
