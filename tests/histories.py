@@ -131,7 +131,7 @@ class Mutations:
         rng = self._rng
         make = [job, running, ended, lambda name, **_: job(name, result="SKIPPED")]
         names = rng.sample(["unit", "docs", "lint", "integration"], rng.randrange(4))
-        return [rng.choice(make)(name, **self._build()) for name in names]  # type: ignore[operator]
+        return [rng.choice(make)(name, **self._build()) for name in names]
 
     def _build(self) -> Json:
         return {"uuid": f"u{self._rng.randrange(10**6)}"}
@@ -161,7 +161,7 @@ class Mutations:
             values |= {"failing_reasons": [[], ["at least one job failed"]], "url": [None, "https://example.com"]}
             name = rng.choice([*values, "enqueue_time", "jobs"])
             if name in values:
-                picked[1][name] = rng.choice(values[name])  # type: ignore[index]
+                picked[1][name] = rng.choice(values[name])
             else:
                 picked[1][name] = self._jobs() if name == "jobs" else rng.randrange(5)
 
