@@ -42,9 +42,8 @@ class Resource(Base):  # type: ignore[misc]  # WSME is untyped
     def __init_subclass__(cls) -> None:
         # Left alone, WSME looks for the order in the source text, that of the subclass before its parent's.
         ancestry = reversed(cls.__mro__)
-        cls._wsme_attr_order = [
-            name for ancestor in ancestry for name, value in vars(ancestor).items() if isinstance(value, Key)
-        ]
+        names = (name for ancestor in ancestry for name, value in vars(ancestor).items() if isinstance(value, Key))
+        cls._wsme_attr_order = list(dict.fromkeys(names))  # a key that says more of its parent's stands where that did
 
     def __init__(self, **values: Any) -> None:
         """Set the given keys. An undeclared one is a TypeError; WSME would drop it in silence."""
