@@ -150,7 +150,16 @@ class SandboxScheduler:
         server, port = self.log_stream if build.starts <= simulation.now else (None, None)
         return json.dumps({"server": server, "port": port})
 
-    # For the executor, in this process
+    # For others in this process
+
+    def last_to_end(self, tenant: str) -> Build | None:
+        """Of the builds of a tenant that run now, the one whose log can be watched the longest."""
+        with self._lock:
+            simulation = self._advanced()
+            items = (item for queues in simulation.pipelines[tenant].values() for item in queues.items())
+            builds = (build for item in items for build in item.builds.values() if build.uuid)
+            running = (build for build in builds if build.starts <= simulation.now < build.ends)
+            return max(running, key=lambda build: build.ends, default=None)
 
     def find_build(self, uuid: str) -> Build | None:
         """The build that an executor has at this moment; None if there is no such one."""
