@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from zuul.web.sandbox.queues import Build
-from zuul.web.sandbox.terminal import Piece, blue, bold, burst, cyan, dim, green, magenta, progress, red, yellow
+from zuul.web.sandbox.terminal import Piece, bold, burst, cyan, dim, green, magenta, progress, red, yellow
 
 SUBJECTS = (
     "Merge “Retry on deadlock”",
@@ -197,27 +197,35 @@ def _docs_failed(rng: Random, build: Build, lines: int) -> Iterator[Piece]:
 
 
 def _image(rng: Random, build: Build, lines: int) -> Iterator[Piece]:
-    image = build.change.project.name.replace(".", "-")
     yield Piece(f"Sending build context to Docker daemon  {rng.uniform(1, 90):.2f}MB")
-    steps = max(min(lines // 12, 24), 2)
+    steps = max(min(lines // 12, 16), 2)
+    share = max(lines // steps - 2, 1)
     for step in range(1, steps + 1):
-        if step == 1:
-            doing = "FROM docker.io/library/python:3.8-slim"
-        else:
-            doing = "RUN pip install --upgrade -r requirements.txt" if step % 2 else "RUN apt-get install --yes"
-        yield Piece(bold(f"Step {step}/{steps} : {doing}"), 2)
-        share = max(lines // steps - 2, 1)
-        if step == 1:
-            for _ in range(max(share // 6, 1)):
+        doing = DOCKERFILE[(step - 1) % len(DOCKERFILE)]
+        yield Piece(bold(f"Step {step}/{steps} : {doing.format(build.change.project.name)}"), 2)
+        if doing.startswith("FROM"):
+            for _ in range(max(share // 7, 1)):
                 layer = f"{rng.getrandbits(48):012x}"
                 yield from progress(rng, f"{layer}: Downloading", rng.uniform(2, 180))
                 yield Piece(f"{layer}: Pull complete", 0.2)
-        elif step % 2:
-            yield from _requirements(rng, share)
-        else:
+        elif doing.startswith("RUN apt"):
             yield from packages(rng, share)
+        elif doing.startswith("RUN pip"):
+            yield from _requirements(rng, share)
+        elif doing.startswith("RUN make"):
+            for _ in range(share):
+                yield Piece(f"  CC    {_file(rng).removesuffix('.py')}.o", rng.uniform(0.05, 0.8))
         yield Piece(f" ---> {cyan(f'{rng.getrandbits(48):012x}')}", 0.6)
-    yield Piece(f"{blue(image)} has {steps} layers")
+
+
+DOCKERFILE = (
+    "FROM docker.io/library/python:3.8-slim",
+    "RUN apt-get update && apt-get install --yes -f /bindep.txt",
+    "COPY . /src/{0}",
+    "RUN make -C /src/{0} -j8",
+    "RUN pip install -r /src/{0}/requirements.txt",
+    "ENV LANG=C.UTF-8",
+)
 
 
 def _image_passed(rng: Random, build: Build, lines: int) -> Iterator[Piece]:
@@ -246,14 +254,14 @@ def _services(rng: Random, build: Build, lines: int) -> Iterator[Piece]:
     deployed = lines // 3
     for number in range(max(deployed, 2)):
         if number % 25 == 0:
-            yield Piece(bold(f"==> Deploying {rng.choice(('identity', 'image', 'compute', 'network', 'volume'))}"), 4)
+            yield Piece(bold(f"==> Deploying {SERVICES[number // 25 % len(SERVICES)]}"), 4)
         yield Piece(f"{dim('+')} {rng.choice(DEPLOYING).format(rng.randrange(1, 250))}", _tempo(rng))
     yield Piece(green("All services are up ✔"), 5)
     for _ in range(max(lines - deployed, 2)):
-        name = f"{{{rng.randrange(4)}}} tempest.{_test(rng).replace('/', '.').replace('.py::', '.').replace('::', '.')}"
-        yield Piece(f"{name} [{rng.expovariate(0.2):.6f}s] ... {green('ok')}", _tempo(rng))
+        yield Piece(f"{_scenario(rng)} [{rng.expovariate(0.2):.6f}s] ... {green('ok')}", _tempo(rng))
 
 
+SERVICES = ("database", "messaging", "identity", "image", "compute", "network", "volume", "dashboard")
 DEPLOYING = (
     "openstack service create --name=svc{0} --description 'Dienst für Prüfungen'",
     "sudo systemctl enable --now devstack@api-{0}.service",
@@ -271,7 +279,7 @@ def _services_passed(rng: Random, build: Build, lines: int) -> Iterator[Piece]:
 
 def _services_failed(rng: Random, build: Build, lines: int) -> Iterator[Piece]:
     yield from burst(
-        f"{{0}} tempest.{rng.choice(MODULES)}.test_servers.{rng.choice(WHAT)} [300.02s] ... {red('FAILED')}",
+        f"{_scenario(rng)} [300.021837s] ... {red('FAILED')}",
         "    Traceback (most recent call last):",
         f'      File "/opt/stack/tempest/common/waiters.py", line {rng.randrange(900)}, in wait_for_server_status',
         red("    tempest.lib.exceptions.TimeoutException: Server 例-1 failed to reach ACTIVE within 300 s"),
@@ -352,6 +360,12 @@ def _test(rng: Random) -> str:
     case = "".join(part.title() for part in re.split(r"\W", module))
     how = rng.choice(HOW if rng.random() < 0.15 else HOW[:7])
     return f"tests/unit/test_{module.replace('.', '_')}.py::{case}Test::test_{rng.choice(WHAT)}{how}"
+
+
+def _scenario(rng: Random) -> str:
+    """A test as the runner of the integration tests shows it, with its worker."""
+    file, case, test = _test(rng).removeprefix("tests/unit/").split("::")
+    return f"{{{rng.randrange(4)}}} tempest.api.{file.removesuffix('.py')}.{case}.{test}"
 
 
 def _file(rng: Random) -> str:
