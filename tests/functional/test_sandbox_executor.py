@@ -18,13 +18,25 @@ SCENARIO = load(None)
 END = float("inf")
 
 
+class WatchedExecutor(Executor):
+    """Tells what it keeps for its readers."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.writers = []
+
+    async def _follow(self, build, reader, writer):
+        self.writers.append(writer)
+        await super()._follow(build, reader, writer)
+
+
 class Installation:
     """A scheduler and an executor."""
 
     def __init__(self):
         self.now = 1_600_000_000.0
         self.scheduler = SandboxScheduler(SCENARIO, clock=lambda: self.now)
-        self.executor = Executor(self.scheduler, poll_seconds=0.005)
+        self.executor = WatchedExecutor(self.scheduler, poll_seconds=0.005)
         self.executor.start()
         self.simulation = self.scheduler._simulation
 
@@ -176,7 +188,7 @@ def test_200_readers_get_the_same_and_one_that_stalls_holds_up_nobody(sandbox):
         size = log.until(sandbox.now)
         assert size > 100_000
         assert {read(reader, size) for reader in readers} == {log.text_until(sandbox.now)}
-        kept = [writer.transport.get_write_buffer_size() for writer in sandbox.executor._readers.values()]
+        kept = [writer.transport.get_write_buffer_size() for writer in sandbox.executor.writers]
         assert 0 < max(kept) <= 2 * WRITE_BYTES
         sandbox.now = build.ends + 1
         assert {rest(reader) for reader in readers} == {log.text_until(END)[size:]}
@@ -200,11 +212,16 @@ def test_what_a_client_says_beside_is_ignored(sandbox):
 
 
 def test_nothing_is_left_when_it_stops():
-    before = threading.active_count()
+    """Neither of who reads nor of who is silent, nor of those that it is just accepting."""
     sandbox = Installation()
-    with sandbox.ask(line(sandbox.build("SUCCESS"))) as reading, sandbox.ask(b"") as silent:
+    build = sandbox.build("SUCCESS")
+    with contextlib.ExitStack() as stack:
+        reading = stack.enter_context(sandbox.ask(line(build)))
         reading.recv(1)
+        others = [stack.enter_context(sandbox.ask(b"")) for _ in range(20)]
         sandbox.executor.stop()
         rest(reading)
-        assert silent.recv(1) == b""
-    assert threading.active_count() == before
+        for other in others:
+            with contextlib.suppress(ConnectionResetError):
+                assert other.recv(1) == b""
+    assert not any(thread.name == "sandbox-executor" for thread in threading.enumerate())

@@ -41,7 +41,7 @@ class Executor:
         self._scheduler = scheduler
         self._poll_seconds = poll_seconds
         self._consoles = Consoles()
-        self._readers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._readers: dict[asyncio.Task[None], socket.socket] = {}
 
     @property
     def address(self) -> tuple[str, int]:
@@ -52,6 +52,7 @@ class Executor:
     def start(self) -> None:
         """Listen on a free port of this machine."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        self._listener.setblocking(False)
         # Inherited by the connections. The kernel would keep megabytes for each that does not read.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WRITE_BYTES)
         self._loop = asyncio.new_event_loop()
@@ -71,24 +72,33 @@ class Executor:
             self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._accepted, sock=self._listener, limit=REQUEST_BYTES, backlog=BACKLOG)
+        """Accepts by itself: a server of asyncio's loses connections that come while it is closed."""
+        self._loop.add_reader(self._listener, self._accept)
         await self._stopping.wait()
-        server.close()
-        await asyncio.sleep(0)  # what has been accepted is in `_readers` after the next round
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
         readers = dict(self._readers)
-        for task, writer in readers.items():
+        for task in readers:
             task.cancel()
-            writer.transport.abort()
         await asyncio.gather(*readers, return_exceptions=True)
         await asyncio.sleep(0)  # aborted transports close their sockets in the next round
+        for connection in readers.values():  # those that had not come so far as to have a transport
+            connection.close()
 
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.set_write_buffer_limits(high=WRITE_BYTES)
-        task = self._loop.create_task(self._converse(reader, writer))
-        self._readers[task] = writer
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:
+            log.debug("a reader of a log was not accepted: %s", error)
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(self._converse(connection))
+        self._readers[task] = connection
         task.add_done_callback(self._readers.pop)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=REQUEST_BYTES)
+        writer.transport.set_write_buffer_limits(high=WRITE_BYTES)
         try:
             await self._answer(reader, writer)
             writer.close()
