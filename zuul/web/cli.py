@@ -160,18 +160,21 @@ def _sandbox(options: argparse.Namespace) -> int:
         with listen_socket(options.address, 0) as probe:
             options.port = probe.getsockname()[1]
     with Sandbox(scheduler, options.address, options.port) as sandbox:
-        _print_welcome(options.address, options.port, scheduler.tenants)
+        build = scheduler.last_to_end(scheduler.tenants[0])
+        _print_welcome(options.address, options.port, scheduler.tenants, build.uuid if build else None)
         return _run(sandbox.zuul_conf, None, read(sandbox.zuul_conf))
 
 
-def _print_welcome(address: str, port: int, tenants: list[str]) -> None:
+def _print_welcome(address: str, port: int, tenants: list[str], build: str | None) -> None:
+    """:param build: one whose log is to be watched, of the first tenant."""
     host = "127.0.0.1" if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
     base = f"http://{host}:{port}"
     print(
         f"A simulated Zuul with the tenants {', '.join(tenants)}. Look at {base}/ with a browser, or try\n\n"
         f"  curl {base}/api/tenants\n"
         f"  curl --compressed {base}/api/tenant/{tenants[0]}/status\n"
-        f"  curl -i '{base}/v1/tenants/{tenants[0]}/jobs?limit=3'\n\n"
+        f"  curl -i '{base}/v1/tenants/{tenants[0]}/jobs?limit=3'\n"
+        f"  curl '{base}/v1/tenants/{tenants[0]}/builds/{build or 'UUID'}/log?follow=true'\n\n"
         "Control-C ends it.",
         flush=True,
     )

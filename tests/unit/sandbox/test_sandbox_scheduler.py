@@ -312,16 +312,26 @@ def test_holds_have_upstreams_keys(call):
     assert call("autohold_info", request_id="nope") == {}
 
 
-def test_running_builds_and_no_others_have_a_log_stream():
+def test_a_build_has_the_address_of_its_log_from_its_start_until_its_item_leaves():
+    """As upstream: null before the executor has told it, and still there when the build has ended."""
     scheduler = SandboxScheduler(SCENARIO, log_stream=("localhost", 7900), clock=lambda: 1_600_000_000.0)
     address = scheduler.functions["zuul:get_job_log_stream_address"]
     status = json.loads(scheduler.functions["zuul:status_get"]({"tenant": "example"}))
     builds = [job for item in items_of(status) for job in item["jobs"] if job["uuid"]]
     for build in builds:
-        running = build["start_time"] and not build["end_time"]
-        expected = {"server": "localhost", "port": 7900} if running else {}
+        expected = {"server": "localhost", "port": 7900} if build["start_time"] else {"server": None, "port": None}
         assert json.loads(address({"uuid": build["uuid"]})) == expected
+    assert {bool(build["start_time"]) for build in builds} == {True, False}
     assert json.loads(address({"uuid": "nope"})) == {}
+
+
+@pytest.mark.parametrize(("port", "host"), [(7900, "127.0.0.1"), (7901, "127.0.0.1:7901")])
+def test_finger_urls_name_another_port_than_upstreams_default(port, host):
+    scheduler = SandboxScheduler(SCENARIO, log_stream=("127.0.0.1", port), clock=lambda: 1_600_000_000.0)
+    status = json.loads(scheduler.functions["zuul:status_get"]({"tenant": "example"}))
+    builds = [job for item in items_of(status) for job in item["jobs"] if job["finger_url"]]
+    assert builds
+    assert all(job["finger_url"] == f"finger://{host}/{job['uuid']}" for job in builds)
 
 
 def test_without_a_log_stream_no_build_has_an_address(scheduler, call):

@@ -134,7 +134,7 @@ def test_nothing_piles_up(world):
     sizes = []
     for _ in world.moments(step=600, count=100):
         world.text()
-        sizes.append((len(simulation._events), len(simulation.running)))
+        sizes.append((len(simulation._events), len(simulation.builds)))
     assert max(sizes[-20:])[0] < 2 * max(sizes[:20])[0]
     assert max(sizes[-20:], key=lambda size: size[1])[1] < 2 * max(sizes[:20], key=lambda size: size[1])[1]
 

@@ -26,11 +26,19 @@ class FrozenJob:
     dependencies: tuple[Dependency, ...]
     voting: bool
     attempts: int
-    labels: tuple[str, ...]
+    nodes: Mapping[str, str]
+    """Labels by node name."""
+    pre_run: tuple[str, ...]
+    run: tuple[str, ...]
+    post_run: tuple[str, ...]
     duration_seconds: float
     failure_rate: float
     skip_rate: float
     pauses: bool
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.nodes.values())
 
 
 class Layout:
@@ -84,7 +92,10 @@ def _matching(variants: Iterable[JobVariant], branch: str) -> list[JobVariant]:
 
 
 def _frozen(name: str, variants: Sequence[JobVariant]) -> FrozenJob:
-    """Later variants win, attribute by attribute; a list of dependencies wins as a whole."""
+    """Later variants win, attribute by attribute; a list of dependencies wins as a whole.
+
+    Playbooks before and after the run add up, those of the ancestors outermost.
+    """
 
     def last(attribute: str, default: Any) -> Any:
         values = (getattr(variant, attribute) for variant in reversed(variants))
@@ -95,7 +106,10 @@ def _frozen(name: str, variants: Sequence[JobVariant]) -> FrozenJob:
         dependencies=last("dependencies", ()),
         voting=last("voting", True),
         attempts=last("attempts", DEFAULT_ATTEMPTS),
-        labels=tuple(last("nodes", {}).values()),
+        nodes=last("nodes", {}),
+        pre_run=tuple(path for variant in variants for path in variant.pre_run),
+        run=last("run", ()),
+        post_run=tuple(path for variant in reversed(variants) for path in variant.post_run),
         duration_seconds=last("duration_seconds", DEFAULT_DURATION_SECONDS),
         failure_rate=last("failure_rate", 0.0),
         skip_rate=last("skip_rate", 0.0),

@@ -17,6 +17,8 @@ PASSED = ("SUCCESS", "SKIPPED")
 class Build:
     """One execution of a job, planned in full when its nodes are requested. Times are epoch seconds."""
 
+    pipeline: str
+    change: Change
     job: FrozenJob
     uuid: str | None
     """None: skipped, never ran."""
@@ -30,8 +32,13 @@ class Build:
     nodes: tuple[str, ...]
     """Node ids, one for each label of the job."""
     estimated_seconds: float
+    pauses_at: float | None = None
+    """When it will wait, or has waited, for the jobs that depend on it; None: it does not."""
+    resumed_at: float | None = None
+    """When it went on; `ends` is only then known."""
     result: str | None = None
     end_time: float | None = None
+    """When it ended, by itself or since its item needs it no longer."""
     paused: bool = False
 
     @property

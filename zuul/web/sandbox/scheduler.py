@@ -6,6 +6,7 @@ Arguments, replies and refusals are those of upstream's `rpclistener.py`; caller
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -57,7 +58,7 @@ class SandboxScheduler:
             raise ValueError(f"the speed must be greater than 0, not {speed}")
         self.scenario = scenario
         self._clock = clock
-        self._log_stream = log_stream
+        self.log_stream = log_stream
         self._lock = threading.Lock()
         self._holds = HoldRequests()
         self._rendered: dict[str, tuple[int, str]] = {}
@@ -141,12 +142,38 @@ class SandboxScheduler:
         return self._rendered_once_a_second("", items)
 
     def get_job_log_stream_address(self, arguments: Arguments) -> str:
+        """Null until the executor has told its address; a build keeps it as long as its item is there."""
         simulation = self._advanced()
-        build = simulation.running.get(arguments["uuid"])
-        if not self._log_stream or not build or build.starts > simulation.now:
+        build = simulation.builds.get(arguments["uuid"])
+        if not self.log_stream or not build or build.execute_time > simulation.now:
             return json.dumps({})
-        server, port = self._log_stream
+        server, port = self.log_stream if build.starts <= simulation.now else (None, None)
         return json.dumps({"server": server, "port": port})
+
+    # For others in this process
+
+    def last_to_end(self, tenant: str) -> Build | None:
+        """Of the builds of a tenant that run now, the one whose log can be watched the longest."""
+        with self._lock:
+            simulation = self._advanced()
+            items = (item for queues in simulation.pipelines[tenant].values() for item in queues.items())
+            builds = (build for item in items for build in item.builds.values() if build.uuid)
+            running = (build for build in builds if build.starts <= simulation.now < build.ends)
+            return max(running, key=lambda build: build.ends, default=None)
+
+    def find_build(self, uuid: str) -> Build | None:
+        """The build that an executor has at this moment; None if there is no such one."""
+        with self._lock:
+            simulation = self._advanced()
+            build = simulation.builds.get(uuid)
+            handed_out = build is not None and build.execute_time <= simulation.now and build.end_time is None
+            return build if handed_out else None
+
+    def look_at(self, build: Build) -> tuple[Build, float]:
+        """The build as it is now, a copy, and the time; its `end_time` says whether it is over."""
+        with self._lock:
+            simulation = self._advanced()
+            return dataclasses.replace(build), simulation.now
 
     # Actions
 
@@ -289,7 +316,7 @@ class SandboxScheduler:
         second, text = self._rendered.get(key, (None, ""))
         if second != int(now):
             self._simulation.advance(now)
-            text = json.dumps(render(StatusView(self._simulation.now, self.scenario.log_url)))
+            text = json.dumps(render(StatusView(self._simulation.now, self.scenario.log_url, self.log_stream)))
             self._rendered[key] = (int(now), text)
         return text
 

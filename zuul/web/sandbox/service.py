@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox as a whole: a gearman server, our scheduler as its worker, and a zuul.conf that names them.
+"""The sandbox as a whole: a gearman server, our scheduler as its worker, an executor, and a zuul.conf for it.
 
 The web tier in front of it is the ordinary one, and reads that file as it would read any other.
 """
@@ -11,6 +11,7 @@ import tempfile
 from types import TracebackType
 
 from zuul.web.backends.rpc.gearman import GearmanWorker, start_server
+from zuul.web.sandbox.executor import Executor
 from zuul.web.sandbox.scheduler import SandboxScheduler
 
 _ZUUL_CONF = """\
@@ -44,6 +45,9 @@ class Sandbox:
 
     def __enter__(self) -> Sandbox:
         self._folder = tempfile.TemporaryDirectory(prefix="zuul-rest-sandbox-")
+        self._executor = Executor(self.scheduler)
+        self._executor.start()
+        self.scheduler.log_stream = self._executor.address
         self._server = start_server()
         self._worker = GearmanWorker("127.0.0.1", self._server.port, self.scheduler.functions, "Zuul RPC Listener")
         self._worker.start()
@@ -64,4 +68,5 @@ class Sandbox:
     ) -> None:
         self._worker.stop()
         self._server.shutdown()
+        self._executor.stop()
         self._folder.cleanup()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from zuul.web.sandbox.changes import Change, ChangeSource
 from zuul.web.sandbox.layout import FrozenJob, Layout, LayoutError
@@ -41,8 +41,8 @@ class Simulation:
     def __init__(self, scenario: Scenario, *, speed: float, seed: int, now: float, on_failure: FailureListener) -> None:
         self.scenario = scenario
         self.pipelines: dict[str, dict[str, PipelineQueues]] = {}
-        self.running: dict[str, Build] = {}
-        """Builds that have no result yet, by uuid."""
+        self.builds: dict[str, Build] = {}
+        """The builds of the items in the pipelines, by uuid."""
         self._speed = speed
         self._on_failure = on_failure
         self._rng = random.Random(seed)
@@ -110,10 +110,10 @@ class Simulation:
 
     def _begin(self, now: float) -> None:
         """A world that looks as if it had been running for a while."""
+        self._forget_builds(tuple(self.builds.values()))
         self._now = now - WARM_UP_SECONDS / self._speed
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
-        self.running.clear()
         for tenant in self.scenario.tenants.values():
             self.pipelines[tenant.name] = {}
             for name, pipeline in tenant.pipelines.items():
@@ -205,7 +205,7 @@ class Simulation:
                     nearest = item
 
     def _leave(self, queues: PipelineQueues, queue: ChangeQueue, item: Item) -> None:
-        self._forget_builds(item)
+        self._forget_builds(item.builds.values())
         queues.drop(queue, item)
         self._refill(queues, lambda: self._rng.expovariate(1 / ARRIVAL_SECONDS))
 
@@ -219,12 +219,15 @@ class Simulation:
 
     def _reset(self, item: Item) -> None:
         if item.builds or item.tries:
-            self._forget_builds(item)
+            self._forget_builds(item.builds.values())
             item.restart(self._zuul_ref())
 
-    def _forget_builds(self, item: Item) -> None:
-        for build in item.builds.values():
-            self.running.pop(build.uuid or "", None)
+    def _forget_builds(self, builds: Iterable[Build]) -> None:
+        """The builds go with their item; those that still run are canceled."""
+        for build in builds:
+            self.builds.pop(build.uuid or "", None)
+            if build.end_time is None:
+                build.end_time = self._now
 
     def _request_jobs(self, queues: PipelineQueues, queue: ChangeQueue, item: Item) -> None:
         item.ready = False
@@ -234,7 +237,7 @@ class Simulation:
                 item.builds[job.name] = build
                 item.tries[job.name] = item.tries.get(job.name, 0) + 1
                 assert build.uuid
-                self.running[build.uuid] = build
+                self.builds[build.uuid] = build
                 self._at_end(queues, queue, item, build)
 
     def _at_end(self, queues: PipelineQueues, queue: ChangeQueue, item: Item, build: Build) -> None:
@@ -255,28 +258,30 @@ class Simulation:
         wait = rng.uniform(*NODE_WAIT_SECONDS) if job.duration_seconds else 0.0
         execute_time = self._now + wait / self._speed
         starts = execute_time + (rng.uniform(*START_SECONDS) if job.duration_seconds else 0.0) / self._speed
+        ends = starts + duration / self._speed
         return Build(
+            pipeline=item.pipeline,
+            change=item.change,
             job=job,
             uuid=f"{rng.getrandbits(128):032x}",
             execute_time=execute_time,
             starts=starts,
-            ends=starts + duration / self._speed,
+            ends=ends,
             outcome=outcome,
             executor=rng.choice(self.scenario.executors),
             nodes=tuple(f"{rng.randrange(10**7):010d}" for _ in job.labels),
             estimated_seconds=job.duration_seconds / self._speed,
+            pauses_at=ends if job.pauses and outcome == "SUCCESS" and item.dependents(job.name) else None,
         )
 
     def _finish(self, queues: PipelineQueues, queue: ChangeQueue, item: Item, build: Build) -> None:
         """A build reaches its end, or the point where it pauses; nothing happens if it was canceled."""
-        if build.uuid not in self.running:
+        if build.end_time is not None:
             return
         item.ready = True
-        dependents = item.dependents(build.job.name)
         if build.outcome == "RETRY":
-            del self.running[build.uuid]
-            del item.builds[build.job.name]
-        elif build.job.pauses and build.outcome == "SUCCESS" and not build.paused and dependents:
+            self._forget_builds([item.builds.pop(build.job.name)])
+        elif build.pauses_at is not None and not build.paused:
             build.paused = True
         else:
             self._complete(queues, item, build)
@@ -284,7 +289,6 @@ class Simulation:
         self._process(queues, queue)
 
     def _complete(self, queues: PipelineQueues, item: Item, build: Build) -> None:
-        self.running.pop(build.uuid or "", None)
         build.result, build.end_time, build.paused = build.outcome, self._now, False
         if build.failed:
             item.failing = item.failing or build.job.voting
@@ -297,7 +301,20 @@ class Simulation:
         for job in jobs:
             if job.name not in item.builds:
                 now = self._now
-                item.builds[job.name] = Build(job, None, now, now, now, "SKIPPED", "", (), 0, result="SKIPPED")
+                item.builds[job.name] = Build(
+                    pipeline=item.pipeline,
+                    change=item.change,
+                    job=job,
+                    uuid=None,
+                    execute_time=now,
+                    starts=now,
+                    ends=now,
+                    outcome="SKIPPED",
+                    executor="",
+                    nodes=(),
+                    estimated_seconds=0,
+                    result="SKIPPED",
+                )
 
     def _resume_parents(self, queues: PipelineQueues, queue: ChangeQueue, item: Item) -> None:
         """Paused builds go on once everything that depends on them is through."""
@@ -305,6 +322,7 @@ class Simulation:
             if build.paused and build.ends <= self._now:
                 dependents = (item.builds.get(job.name) for job in item.dependents(build.job.name))
                 if all(dependent and dependent.result for dependent in dependents):
+                    build.resumed_at = self._now
                     build.ends = self._now + START_SECONDS[1] / self._speed
                     self._at_end(queues, queue, item, build)
 

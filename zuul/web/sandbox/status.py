@@ -13,14 +13,16 @@ from zuul.web.sandbox.layout import FrozenJob
 from zuul.web.sandbox.queues import Build, ChangeQueue, Item, PipelineQueues
 
 ZUUL_VERSION = "3.19.1"
+DEFAULT_FINGER_PORT = 7900
 
 
 class StatusView:
     """The world as it looks at one moment."""
 
-    def __init__(self, now: float, log_url: str) -> None:
+    def __init__(self, now: float, log_url: str, log_stream: tuple[str, int] | None) -> None:
         self.now = now
         self.log_url = log_url
+        self.log_stream = log_stream
 
     def document(self, pipelines: Iterable[PipelineQueues], last_reconfigured: float) -> dict[str, Any]:
         """The status of one tenant. The lengths of the event queues are made up from the time."""
@@ -122,7 +124,7 @@ class StatusView:
             elapsed = int(((build.end_time or self.now) - build.starts) * 1000)
             remaining = 0 if build.end_time else max(int(build.estimated_seconds * 1000) - elapsed, 0)
         ended = started and build.end_time is not None
-        finger_url = f"finger://{build.executor}/{build.uuid}" if started else None
+        finger_url = f"finger://{self._finger_host(build)}/{build.uuid}" if started else None
         log_url = f"{self.log_url}/{str(build.uuid)[:2]}/{build.uuid}/" if ended else None
         return {
             "name": job.name,
@@ -152,3 +154,10 @@ class StatusView:
                 "hostname": build.executor if started else None,
             },
         }
+
+    def _finger_host(self, build: Build) -> str:
+        """Where the log is, with the port if it is not upstream's default; without logs, the executor's name."""
+        if self.log_stream is None:
+            return build.executor
+        host, port = self.log_stream
+        return host if port == DEFAULT_FINGER_PORT else f"{host}:{port}"
