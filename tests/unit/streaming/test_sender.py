@@ -13,10 +13,14 @@ from zuul.web.streaming.source import LINGER_SECONDS, Source
 from zuul.web.streaming.spool import BLOCK_BYTES, LEAST_BLOCKS, Room
 
 LOG = b"".join(b"line %06d\n" % number for number in range(30000))
+SIZE = len(LOG)
 
 
 class Connection:
     def close(self):
+        pass
+
+    def pause(self):
         pass
 
 
@@ -67,7 +71,7 @@ def source(tmp_path, disk, clock):
     disk.run_all()
 
 
-def sending(source, request, start=0, end=len(LOG)):
+def sending(source, request, start=0, end=SIZE):
     request.producer = sender = _Sender(request, source, start, end)
     sender.resumeProducing()
     return sender
@@ -75,7 +79,7 @@ def sending(source, request, start=0, end=len(LOG)):
 
 def test_each_byte_is_sent_once_though_the_disk_takes_its_time(source, disk):
     request = Request()
-    sender = sending(source, request, 7, len(LOG) - 9)
+    sender = sending(source, request, 7, SIZE - 9)
     sender.resumeProducing()  # the transport may ask more than once
     while disk.waiting:
         assert len(disk.waiting) == 1
