@@ -26,7 +26,7 @@ FLOORS = {
     "controllers": ("controllers", "streaming", "sandbox", "site", "documentation"),
     "expose": ("expose", "hooks", "filters", "urls", "collections", "rendering", "renderings", "snapshots", "sharing"),
     "backends": ("backends", "resources", "auth"),
-    "errors": ("errors", "settings"),
+    "errors": ("errors", "settings", "rules"),
 }
 """From top to bottom. A module may import from its own floor and from those below."""
 
