@@ -10,6 +10,7 @@ import pytest
 from shapes import undeclared
 
 from zuul.web.controllers import api
+from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
@@ -44,7 +45,12 @@ TEXT_ROUTES = {
     f"{EXAMPLE}/key/core/compute.pub": KeysController.get_secrets,
     f"{EXAMPLE}/project-ssh-key/core/compute.pub": KeysController.get_ssh,
 }
-WITH_TOKENS = {HoldsController.get_of_project}  # see test_api_holds.py
+WITH_TOKENS = {
+    HoldsController.get_of_project,  # see test_api_holds.py
+    AuthorizationsController.get_of_user,  # and test_authorizations.py
+    AuthorizationsController.get_of_root,
+    AuthorizationsController.get_of_tenant,
+}
 ROUTES = {**JSON_ROUTES, **TEXT_ROUTES}
 
 all_routes = pytest.mark.parametrize("url", ROUTES)
@@ -53,7 +59,7 @@ all_routes = pytest.mark.parametrize("url", ROUTES)
 def test_every_controller_method_that_api_names_is_tested(tmp_path):
     path = tmp_path / "zuul.conf"
     path.write_text("[auth one]\ndriver=HS256\nsecret=x\nrealm=r\nclient_id=c\nissuer_id=i\n")
-    exposed = {route.controller.__func__ for route in routes(api.url_map(read(str(path)), None, None))}
+    exposed = {route.controller.__func__ for route in routes(api.url_map(read(str(path)), None, None, None))}
 
     assert exposed == {*ROUTES.values(), *WITH_TOKENS}
 

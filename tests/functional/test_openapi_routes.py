@@ -10,20 +10,28 @@ import pytest
 from contract import contract
 from functional.routes import EXAMPLES, all_routes, page
 
+from zuul.web.auth.mint import mint
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.errors import Unavailable
 from zuul.web.expose import XML
 from zuul.web.resources.base import JsonObject
+from zuul.web.settings import AuthSection
 
 ROUTES = all_routes()
-WITH_TOKENS = "\n[auth one]\ndriver=HS256\nsecret=x\nrealm=r\nclient_id=c\nissuer_id=i\n"
+WITH_TOKENS = "\n[auth one]\ndriver=HS256\nsecret=x\nrealm=r\nclient_id=c\nissuer_id=i\nallow_authz_override=true\n"
+ONE = AuthSection("one", "HS256", "r", False, "c", "i", "sub", {"secret": "x"})
 
 every_route = pytest.mark.parametrize("described", ROUTES, ids=[described.operation_id for described in ROUTES])
 
 
+def with_token(app):
+    app.authorization = ("Bearer", mint(ONE, "ann", ["example"], 600))
+    return app
+
+
 @pytest.fixture
 def app(make_app, functions):
-    return make_app(LocalTransport(functions), WITH_TOKENS)
+    return with_token(make_app(LocalTransport(functions), WITH_TOKENS))
 
 
 @pytest.fixture
@@ -119,7 +127,7 @@ def test_a_part_of_it_is_as_the_document_has_it(app, described):
 
 @every_route
 def test_what_the_scheduler_does_not_answer_is_documented(make_app, raising_transport, described):
-    app = make_app(raising_transport(Unavailable("nobody is there")), WITH_TOKENS)
+    app = with_token(make_app(raising_transport(Unavailable("nobody is there")), WITH_TOKENS))
 
     status = app.get(EXAMPLES[described.template], status="*").status_int
 

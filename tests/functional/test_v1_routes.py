@@ -67,7 +67,7 @@ def methods(tmp_path):
     """The exposed method of each route."""
     path = tmp_path / "zuul.conf"
     path.write_text("")
-    return {route.template: route.controller.exposed for route in routes(v1.url_map(read(str(path)), None, None))}
+    return {route.template: route.controller.exposed for route in routes(v1.url_map(read(str(path)), None, None, None))}
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from zuul.web.auth import Guard
 from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
@@ -56,7 +58,7 @@ LINKS = {
 FROZEN = "{project}/branch/{branch}/freeze-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
+def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard) -> UrlMap:
     """Every URL below /api, on one screen."""
 
     def tenant(name: str) -> dict[str, Any]:
@@ -68,6 +70,8 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
 
         # Upstream has these only where tokens can be checked; elsewhere they are (unknown) projects.
         project_endings = {"autohold": Url(segments=None, get=holds.get_of_project)} if settings.auth else {}
+        rights = AuthorizationsController(scheduler, guard, name)
+        authorizations = {"authorizations": Url(get=rights.get_of_tenant)} if settings.auth else {}
 
         def pipeline(pipeline_name: str) -> UrlMap:
             freeze = FreezeJobsController(scheduler, name, pipeline_name, "branch", "freeze-jobs")
@@ -89,13 +93,20 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
             "project-ssh-key": Url(segments=None, template="{project}.pub", get=keys.get_ssh),
             "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
             "console-stream": StreamUrl(),
+            **authorizations,
             "autohold": UrlMap({}, index=Url(get=holds.get_all), other=Url(segments=1, get=holds.get_one)),
         }
 
     whitelabel = settings.rest.whitelabel_tenant
+    rights = AuthorizationsController(scheduler, guard)
+    of_token = {
+        "authorizations": Url(get=rights.get_of_root),
+        "user": UrlMap({"authorizations": Url(get=rights.get_of_user)}),
+    }
     return UrlMap(
         {
             "info": Url(get=InfoController(settings).get),
+            **(of_token if settings.auth else {}),
             **(tenant(whitelabel) if whitelabel else {}),
             "tenants": Url(get=TenantsController(scheduler).get_all),
             "connections": Url(get=ConnectionsController(scheduler).get_all),

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from zuul.web.auth import Guard
 from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.directories import DirectoryController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import InfoController, TenantInfoController
@@ -21,11 +23,12 @@ from zuul.web.urls import Url, UrlMap, UrlOf
 FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
+def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard) -> UrlMap:
     """Every URL below /v1, on one screen."""
     tenants = TenantsController(scheduler)
     connections = ConnectionsController(scheduler)
     directory = DirectoryController()
+    rights = AuthorizationsController(scheduler, guard)
 
     def tenant(name: str) -> UrlMap:
         pipelines = PipelinesController(scheduler, name)
@@ -69,6 +72,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
         {
             "info": Url(get=InfoController(settings).get),
             "connections": collection(connections, Url(segments=1, get=connections.get_one)),
+            **({"authorizations": Url(get=rights.get)} if settings.auth else {}),
             "tenants": collection(tenants, UrlOf("tenant", tenant)),
         },
         index=Url(with_mount=True, get=directory.get),
