@@ -15,7 +15,7 @@ from shapes import undeclared
 from zuul.web.collections import DEFAULT_LIMIT
 from zuul.web.controllers import v1
 from zuul.web.expose import V1
-from zuul.web.filters import READABLE_FIELDS
+from zuul.web.origins import READABLE_FIELDS
 from zuul.web.settings import read
 from zuul.web.urls import routes
 

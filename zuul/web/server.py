@@ -28,6 +28,7 @@ from zuul.web.application import Services, all_ours, services, snapshots_in_fron
 from zuul.web.channel import Channel, ReadyAnswers
 from zuul.web.controllers import streams
 from zuul.web.filters import StatusUrls, WsgiApplication, error_headers
+from zuul.web.origins import Origins
 from zuul.web.snapshots import Snapshots
 from zuul.web.streaming.service import Gate, Streaming
 
@@ -56,7 +57,8 @@ def serve(application: WsgiApplication, found: Services) -> None:
     web, rest = found.settings.web, found.settings.rest
     pool = _pool(rest.threads)
     front = snapshots_in_front(application)
-    ready = ReadyAnswers() if all_ours(application) else None
+    origins = Origins(rest)
+    ready = ReadyAnswers(same_for_all_origins=origins.same_for_all) if all_ours(application) else None
     # Filters that are not ours are asked about streams as about everything else.
     streaming = _streaming(found, None if all_ours(application) else _gate(application, pool))
     site = _Site(
@@ -91,7 +93,7 @@ def serve_streams(found: Services) -> None:
 
 
 def _streaming(found: Services, gate: Gate | None = None) -> Streaming:
-    return Streaming(found.settings, found.scheduler, found.snapshots, reactor, gate)
+    return Streaming(found.settings, found.scheduler, found.snapshots, found.guard, reactor, gate)
 
 
 def _gate(application: WsgiApplication, pool: ThreadPool) -> Gate:

@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 
 from zuul.web import errors
 from zuul.web.errors import RestError
-from zuul.web.filters import ANY_ORIGIN, READABLE_FIELDS, error_headers
+from zuul.web.filters import error_headers
+from zuul.web.origins import READABLE_FIELDS
 from zuul.web.streaming.forms import LAST_CHUNK
 from zuul.web.streaming.outlet import Outlet, prepare
 from zuul.web.streaming.visits import Visit
@@ -34,7 +35,7 @@ def _common_fields(visit: Visit) -> Fields:
         ("Cache-Control", "no-store"),
         ("Vary", "Accept"),
         ("X-Content-Type-Options", "nosniff"),
-        ANY_ORIGIN,
+        *visit.cors,
         ("Access-Control-Expose-Headers", READABLE_FIELDS),
         ("X-Request-Id", visit.identifier),
     ]
@@ -44,7 +45,7 @@ def respond(request: Any, status: int, fields: Fields, visit: Visit) -> None:
     """Begin an ordinary response; its body and its finish are the caller's."""
     request.setResponseCode(status)
     for name, value in [*_common_fields(visit), *fields]:
-        request.setHeader(name, value)
+        request.responseHeaders.addRawHeader(name, value)
     request.notifyFinish().addBoth(lambda _: visit.over(status))
 
 
@@ -61,8 +62,10 @@ def refuse(request: Any, error: RestError, visit: Visit) -> None:
     body = errors.body(error)
     request.setResponseCode(error.status, error.title.encode())
     fields = [*_common_fields(visit), *error_headers(error, body)]
+    for name in {name for name, _ in fields}:
+        request.responseHeaders.removeHeader(name)
     for name, value in fields:
-        request.setHeader(name, value)
+        request.responseHeaders.addRawHeader(name, value)
     request.notifyFinish().addBoth(lambda _: visit.over(error.status))
     request.write(body)
     request.finish()
