@@ -139,6 +139,11 @@ class WebSocket:
         self._file.close()
         self._socket.close()
 
+    def __del__(self) -> None:
+        # Of a test that failed; the warning that it was not closed would be one failure more.
+        with contextlib.suppress(AttributeError):
+            self.drop()
+
     def receive(self) -> str | None:
         """The next text message; None once the server has closed, which `closed` tells more of."""
         pieces: list[bytes] = []
