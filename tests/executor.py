@@ -22,7 +22,7 @@ class Log:
         self._readers: set[_Reader] = set()
         self.uuid = uuid
         self.data = bytearray()
-        self.ended = False
+        self.ended = self.dead = False
         self.asked = 0
         """How many connections have asked for it so far."""
 
@@ -35,7 +35,7 @@ class Log:
         self._executor.run(lambda: self.grow(data))
 
     def end(self) -> None:
-        """The build is over: whoever has read all is hung up on, now and later."""
+        """The build is over: whoever has read all is hung up on, and who asks later is told that there is no such."""
 
         def end() -> None:
             self.ended = True
@@ -44,8 +44,13 @@ class Log:
         self._executor.run(end)
 
     def reset(self) -> None:
-        """Break the connections of those who read it now, as a dying executor does (RST)."""
+        """Break the connections of those who read it now (RST); the next one gets it from its first byte again."""
         self._executor.run(lambda: [reader.reset() for reader in list(self._readers)])
+
+    def die(self) -> None:
+        """As `reset`, and whoever asks later is broken off at once."""
+        self.dead = True
+        self.reset()
 
     def hang_up(self) -> None:
         """End the connections of those who read it now (FIN); the next one gets it from its first byte again."""
@@ -89,7 +94,7 @@ class _Reader(asyncio.Protocol):
         refusal = self._executor.refusals.get(uuid)
         if not re.match("[0-9A-Fa-f]+$", uuid):
             refusal = f"Build ID {uuid} is not valid"
-        elif refusal is None and uuid not in self._executor.logs:
+        elif refusal is None and (uuid not in self._executor.logs or self._executor.logs[uuid].ended):
             refusal = f"Build ID {uuid} not found"
         if refusal is not None:
             self.transport.write(refusal.encode())
@@ -97,6 +102,9 @@ class _Reader(asyncio.Protocol):
             return
         self._log = self._executor.logs[uuid]
         self._log.asked += 1
+        if self._log.dead:
+            self.reset()
+            return
         self._log._readers.add(self)
         self.pump()
 
