@@ -78,6 +78,10 @@ def listen(request, port):
         listener.connection.drop()
 
 
+over_one = pytest.mark.parametrize("listen", [OverWebSocket], indirect=True)
+"""For what takes seconds, and is computed for both alike."""
+
+
 @pytest.fixture
 def enqueue(zuul):
     """Puts items into pipelines; whatever is left of them leaves after the test."""
@@ -152,6 +156,7 @@ def test_an_item_comes_is_built_and_leaves(listen, enqueue):
     assert len(set(ids)) == 4
 
 
+@over_one
 def test_what_happens_between_two_looks_is_told_in_order(listen, enqueue, zuul):
     """Enqueued, built and finished at once."""
     listener = listen()
@@ -166,6 +171,7 @@ def test_what_happens_between_two_looks_is_told_in_order(listen, enqueue, zuul):
     assert [(build["uuid"], build["result"]) for build in enqueued["item"]["builds"]] == [(build.uuid, "SUCCESS")]
 
 
+@over_one
 def test_a_build_that_goes_with_its_item_has_no_result(listen, enqueue):
     listener = listen()
     first_state(listener)
@@ -180,6 +186,7 @@ def test_a_build_that_goes_with_its_item_has_no_result(listen, enqueue):
     of(item, listener, "item_left")
 
 
+@over_one
 def test_a_second_try_of_a_job_is_another_build(listen, enqueue):
     listener = listen()
     first_state(listener)
@@ -196,6 +203,7 @@ def test_a_second_try_of_a_job_is_another_build(listen, enqueue):
         assert finished["build"]["result"] == result
 
 
+@over_one
 def test_an_item_moves(listen, enqueue, zuul):
     first, second = (enqueue(pipeline="gate", queue="shared") for _ in range(2))
     third = enqueue(pipeline="gate", queue="shared", active=False)
@@ -218,6 +226,7 @@ def test_an_item_moves(listen, enqueue, zuul):
     of(third, listener, "item_moved")
 
 
+@over_one
 def test_progress_is_told_once_a_second_at_most(listen, enqueue):
     listener = listen()
     first_state(listener)
@@ -236,6 +245,7 @@ def test_progress_is_told_once_a_second_at_most(listen, enqueue):
     assert arrivals[2] - arrivals[0] > 1.5
 
 
+@over_one
 def test_pipelines_come_and_go(listen, zuul):
     listener = listen()
     first_state(listener)
@@ -253,6 +263,7 @@ def test_pipelines_come_and_go(listen, zuul):
     assert told == ["added", "removed"]
 
 
+@over_one
 def test_a_tenant_that_is_loaded_anew_is_told(listen, zuul):
     listener = listen()
     first_state(listener)
@@ -311,7 +322,7 @@ class Applied:
         }
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("listen", "seed"), [(OverWebSocket, 1), (OverSse, 2)], indirect=["listen"])
 def test_who_applies_all_messages_has_the_state_of_the_server(listen, zuul, enqueue, seed):
     chance = random.Random(seed)
     listener = listen()
@@ -357,6 +368,7 @@ def test_who_applies_all_messages_has_the_state_of_the_server(listen, zuul, enqu
     assert applied.comparable() == wanted
 
 
+@over_one
 def test_what_happens_elsewhere_is_not_told(listen, enqueue):
     listener = listen()
     first_state(listener)
@@ -450,6 +462,7 @@ def test_an_id_of_another_server_is_a_restart(listen, enqueue, zuul, tmp_path):
         other.kill()
 
 
+@over_one
 def test_an_id_that_is_no_longer_kept_is_a_restart(listen, enqueue, zuul, tmp_path):
     server = Served(tmp_path, zuul.port, rest="event_window=1")
     try:
@@ -473,6 +486,7 @@ def test_the_state_can_be_left_out(listen, enqueue):
     assert (event["type"], event["item"]["id"]) == ("item_enqueued", item.change)
 
 
+@over_one
 def test_the_status_is_asked_for_once_a_second_however_many_listen(listen, zuul):
     listeners = [listen() for _ in range(20)]
     for listener in listeners:
@@ -490,6 +504,7 @@ def test_all_have_an_event_of_the_same_id(listen, enqueue):
     assert len({json.dumps(of(item, listener, "item_enqueued"), sort_keys=True) for listener in listeners}) == 1
 
 
+@over_one
 def test_times_are_times(listen, enqueue):
     listener = listen()
     first_state(listener)
