@@ -175,7 +175,9 @@ def test_events_of_a_push(port, lab):
                 events.append(event)
     types = [event["type"] for event in events]
     assert types[0] == "item_enqueued"
-    started = {event["build"]["uuid"]: event["build"]["job_name"] for event in events if event["type"] == "build_started"}
+    started = {
+        event["build"]["uuid"]: event["build"]["job_name"] for event in events if event["type"] == "build_started"
+    }
     finished = {
         event["build"]["uuid"]: event["build"]["result"] for event in events if event["type"] == "build_finished"
     }
