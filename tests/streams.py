@@ -178,9 +178,11 @@ class WebSocket:
         found = ""
         while len(found) < len(text):
             message = self.receive()
-            assert message is not None, (found, self.closed)
+            assert message is not None, (len(found), found[-200:], self.closed)
             found += message
-        assert found == text
+        if found != text:  # pytest's own comparison of long texts takes minutes
+            at = next((n for n, pair in enumerate(zip(found, text, strict=False)) if len(set(pair)) > 1), len(text))
+            raise AssertionError(f"at {at}: {found[at : at + 100]!r} in place of {text[at : at + 100]!r}")
 
     def rest(self) -> Closed:
         """All that is left, with how it ended."""
