@@ -67,6 +67,9 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
 
     # -- autobahn's callbacks
 
+    def onConnect(self, request: Any) -> tuple[None, dict[str, str]]:
+        return None, {"X-Request-Id": self.visit.identifier}
+
     def onOpen(self) -> None:
         prepare(self.transport, self.visit.dead_seconds)
         self.outlet = Outlet(self.transport, self.drained)
@@ -135,6 +138,7 @@ class Websockets(WebSocketServerFactory):  # type: ignore[misc]
         super().__init__(reactor=reactor)
         self.server = None
         self.setProtocolOptions(
+            versions=[13],
             webStatus=False,
             failByDrop=False,
             maxFramePayloadSize=MAX_MESSAGE_BYTES,
