@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -82,6 +83,20 @@ def test_that_of_one_tenant_is_at_the_root_of_the_api(make_app, functions):
     app = make_app(LocalTransport(functions), "whitelabel_tenant = example\n")
 
     assert app.get("/api/console-stream", status="*").status_int == 421
+
+
+@pytest.mark.parametrize("path", ["/console-stream", "/example/console-stream", "/nope/console-stream"])
+def test_the_legacy_ones_are_no_pages_of_a_dashboard(make_app, functions, tmp_path, refusal, path):
+    (tmp_path / "index.html").write_text("a dashboard")
+
+    def with_pages(services):
+        web = replace(services.settings.web, static_path=str(tmp_path))
+        return replace(services, settings=replace(services.settings, web=web))
+
+    app = make_app(LocalTransport(functions), alter=with_pages)
+
+    assert "a dashboard" in app.get("/example/builds", headers={"Accept": "text/html"}).text
+    refusal(app.get(path, headers={"Accept": "text/html"}, status="*"), 421)
 
 
 @pytest.mark.parametrize("path", ["/v1/tenants/example/builds/1", "/v1/tenants/example/builds/1/log/x", "/a/b/events"])
