@@ -137,10 +137,7 @@ def streaming():
 
 
 @every_stream
-def test_what_is_described_is_streamed(streaming, request, described):
-    if described.operation_id == "get_events":
-        request.applymarker(pytest.mark.xfail(reason="Streaming has no events yet", strict=True))
-
+def test_what_is_described_is_streamed(streaming, described):
     assert streaming.find(EXAMPLES[described.template].encode()) is not None
 
 

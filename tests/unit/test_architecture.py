@@ -11,7 +11,18 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "zuul" / "web"
 
 FLOORS = {
-    "entry": ("application", "wsgi", "server", "channel", "cli", "check", "openapi"),
+    "entry": (
+        "application",
+        "wsgi",
+        "server",
+        "channel",
+        "cli",
+        "check",
+        "openapi",
+        "tail",
+        "build_url",
+        "event_source",
+    ),
     "controllers": ("controllers", "streaming", "sandbox", "site", "documentation"),
     "expose": ("expose", "hooks", "filters", "urls", "collections", "rendering", "renderings", "snapshots", "sharing"),
     "backends": ("backends", "resources", "auth"),

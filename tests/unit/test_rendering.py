@@ -2,19 +2,16 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import json
-import pkgutil
-from importlib import import_module
 from xml.etree import ElementTree
 
 import pytest
+from resource_types import all_resources, every_resource
 from wsme.rest.json import encode_result as wsme_json
 from wsme.rest.json import fromjson
 from wsme.rest.xml import encode_result as wsme_xml
 from wsme.types import Enum, isarray, iscomplex, isdict, list_attributes, registry
 
-from zuul.web import resources
 from zuul.web.errors import BadRequest
 from zuul.web.rendering import attribute_paths, chosen, render_json, render_xml
 from zuul.web.resources.base import JsonObject, Resource, always, sometimes
@@ -22,22 +19,6 @@ from zuul.web.resources.info import Authentication, InfoDocument
 from zuul.web.resources.items import QueueItem
 from zuul.web.resources.jobs import Job, JobVariant
 from zuul.web.resources.status import ItemJob, Status
-
-
-def all_resources() -> list[type[Resource]]:
-    """Every type that a module of the package defines."""
-    modules = [
-        import_module(module.name) for module in pkgutil.walk_packages(resources.__path__, "zuul.web.resources.")
-    ]
-    return [
-        member
-        for module in modules
-        for member in vars(module).values()
-        if inspect.isclass(member)
-        and issubclass(member, Resource)
-        and member is not Resource
-        and member.__module__ == module.__name__
-    ]
 
 
 def data_of(sample: Resource):
@@ -73,9 +54,6 @@ def _element(element: ElementTree.Element):
 
 def keys_in_order(text: str | bytes):
     return json.loads(text, object_pairs_hook=lambda pairs: pairs)
-
-
-every_resource = pytest.mark.parametrize("resource", all_resources(), ids=lambda resource: resource.__name__)
 
 
 def test_there_are_resources_to_look_at():

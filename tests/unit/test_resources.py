@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import inspect
 import json
-import pkgutil
 from collections import Counter
-from importlib import import_module
 
 import pytest
+from resource_types import all_resources, every_resource
 from shapes import undeclared
 from wsme.exc import InvalidInput
 from wsme.rest.json import encode_result, fromjson
 
-from zuul.web import resources
 from zuul.web.resources.base import JsonObject, Key, Resource, always, sometimes
 from zuul.web.resources.config_errors import ConfigError
 from zuul.web.resources.connections import Connection
@@ -23,23 +20,6 @@ from zuul.web.resources.pipelines import Pipeline
 from zuul.web.resources.projects import Project, ProjectDetail
 from zuul.web.resources.status import Item, Status
 from zuul.web.resources.tenants import Tenant
-
-
-def all_resources() -> list[type[Resource]]:
-    """Every type that a module of the package defines."""
-    modules = [import_module(f"{resources.__name__}.{m.name}") for m in pkgutil.iter_modules(resources.__path__)]
-    return [
-        member
-        for module in modules
-        for member in vars(module).values()
-        if inspect.isclass(member)
-        and issubclass(member, Resource)
-        and member is not Resource
-        and member.__module__ == module.__name__
-    ]
-
-
-every_resource = pytest.mark.parametrize("resource", all_resources(), ids=lambda resource: resource.__name__)
 
 
 @every_resource

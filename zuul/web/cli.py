@@ -9,7 +9,7 @@ import logging.config
 import os
 import sys
 
-from zuul.web.settings import ConfigError, Settings, read
+from zuul.web.settings import PLACES, ConfigError, Settings, Web, read
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="try everything that a zuul.conf names, and say what to do")
     _add_configuration(check)
     check.set_defaults(run=_check)
+
+    tail = commands.add_parser("tail", help="follow the log of a build, to its end")
+    tail.add_argument("build", metavar="UUID|URL", help="a build's uuid, or any URL that names the build")
+    tail.add_argument("--server", metavar="URL", help="default: $ZUUL_REST_URL, else as zuul.conf has it")
+    _add_configuration(tail)
+    tail.add_argument("--tenant", metavar="NAME", help="default: the one that has the build")
+    tail.add_argument("-v", "--verbose", action="store_true", help="say what happens even if that is no terminal")
+    tail.set_defaults(run=_tail)
 
     openapi = commands.add_parser("openapi", help="print the OpenAPI document of all URLs")
     openapi.add_argument("--format", choices=("yaml", "json"), default="yaml", help="(%(default)s)")
@@ -167,8 +175,7 @@ def _sandbox(options: argparse.Namespace) -> int:
 
 def _print_welcome(address: str, port: int, tenants: list[str], build: str | None) -> None:
     """:param build: one whose log is to be watched, of the first tenant."""
-    host = "127.0.0.1" if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
-    base = f"http://{host}:{port}"
+    base = _url(address, port)
     print(
         f"A simulated Zuul with the tenants {', '.join(tenants)}. Look at {base}/ with a browser, or try\n\n"
         f"  curl {base}/api/tenants\n"
@@ -180,10 +187,34 @@ def _print_welcome(address: str, port: int, tenants: list[str], build: str | Non
     )
 
 
+def _url(listen_address: str, port: int) -> str:
+    """Where a server that listens there is found from this host."""
+    host = "127.0.0.1" if listen_address in ("0.0.0.0", "::") else listen_address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _check(options: argparse.Namespace) -> int:
     from zuul.web.check import check
 
     return check(read(options.conf or os.environ.get("ZUUL_CONF")))
+
+
+def _tail(options: argparse.Namespace) -> int:
+    from zuul.web.build_url import build_of
+    from zuul.web.tail import tail
+
+    def server() -> str:
+        return options.server or os.environ.get("ZUUL_REST_URL") or _configured_server(options.conf)
+
+    return tail(build_of(options.build, server, options.tenant), options.verbose)
+
+
+def _configured_server(conf: str | None) -> str:
+    """The URL that zuul.conf gives the web service. Who cannot read that file has most likely the default one."""
+    conf = conf or os.environ.get("ZUUL_CONF")
+    readable = [place for place in PLACES if os.access(os.path.expanduser(place), os.R_OK)]
+    web = read(conf or readable[0]).web if conf or readable else Web()
+    return web.root or _url(web.listen_address, web.port)
 
 
 def _openapi(options: argparse.Namespace) -> int:

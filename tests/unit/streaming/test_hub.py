@@ -111,9 +111,16 @@ def test_what_is_no_uuid_is_not_looked_for(zuul, uuid):
     assert not zuul.calls
 
 
-def test_an_unknown_build_does_not_exist(zuul):
+def test_an_unknown_build_does_not_exist_and_costs_the_scheduler_nothing(zuul):
+    for number in range(100):
+        assert isinstance(outcome(zuul.hub.source("one", f"{number:032x}", 0)), NotFound)
+    assert not zuul.calls and not zuul.connections
+
+
+def test_a_build_that_has_just_left_does_not_exist(zuul):
+    zuul.builds["one"].append("abc")
     assert isinstance(outcome(zuul.hub.source("one", "abc", 0)), NotFound)
-    assert not zuul.connections
+    assert zuul.calls == ["abc"]
 
 
 def test_an_unknown_tenant_has_no_builds(zuul):

@@ -21,6 +21,7 @@ from zuul.web.streaming import endings
 from zuul.web.urls import Route
 
 Operation = dict[str, Any]
+Errors = tuple[type[errors.RestError], ...]
 
 PLAIN = "text/plain"
 EVENT_STREAM = "text/event-stream"
@@ -31,7 +32,7 @@ OF_LOGS = ("X-Text-Size", "X-More-Data")
 
 NO_TENANT = "The operator's filters cannot tell whose build it is; use the URL of its tenant."
 UPGRADED = {"description": "The connection is a websocket from here on."}
-OF_WEBSOCKETS: tuple[type[errors.RestError], ...] = (
+OF_WEBSOCKETS: Errors = (
     errors.Forbidden,
     errors.Misdirected,
     errors.UpgradeRequired,
@@ -107,7 +108,7 @@ def _log(route: Route, text: Text, schemas: Schemas) -> Operation:
 
 
 def _events(route: Route, text: Text, schemas: Schemas) -> Operation:
-    possible = (*OF_WEBSOCKETS, *responses.OF_BACKENDS)
+    possible: Errors = (errors.Forbidden, errors.Misdirected, *responses.OF_BACKENDS)
     message = schemas.one_of("TenantEvent", "One of the messages of a tenant's events.", "type", MESSAGES)
     examples = [_as_event(sample_of(datatype)) for datatype in (TenantState, MESSAGES["build_started"])]
     content = {
@@ -169,7 +170,7 @@ with `code` and `reason`:
 
 _EVENTS = f"""\
 Websocket: a GET with `Upgrade: websocket`, of which a page of another origin may be refused (403). The client sends
-nothing. A GET that asks for neither is 426. The server closes with a code:
+nothing. Without that field there are Server-Sent Events. The server closes a websocket with a code:
 
 {_list_of_endings(endings.NORMAL)}"""
 

@@ -16,7 +16,7 @@ from zuul.web import errors
 from zuul.web.errors import RestError
 from zuul.web.filters import ANY_ORIGIN, READABLE_FIELDS, error_headers
 from zuul.web.streaming.forms import LAST_CHUNK
-from zuul.web.streaming.outlet import Outlet
+from zuul.web.streaming.outlet import Outlet, prepare
 from zuul.web.streaming.visits import Visit
 
 PING_SECONDS = 20.0
@@ -103,6 +103,7 @@ class StreamedResponse(Protocol):  # type: ignore[misc]
 
     def connectionMade(self) -> None:
         self.visit.by(self)
+        prepare(self.transport, self.visit.dead_seconds)
         self.outlet = Outlet(self.transport, self.drained)
         fields = [
             ("Content-Type", self.content_type),
@@ -126,7 +127,7 @@ class StreamedResponse(Protocol):  # type: ignore[misc]
 
     def finish(self) -> None:
         """All has been said."""
-        if self.chunked:
+        if self.chunked and not self.outlet.amid:
             self.transport.write(LAST_CHUNK)
         self._close()
 
@@ -136,6 +137,9 @@ class StreamedResponse(Protocol):  # type: ignore[misc]
 
     def _close(self) -> None:
         self._leave()
+        if self.outlet.amid:
+            self.transport.abortConnection()
+            return
         self.outlet.release()
         self.transport.loseConnection()
         self._pinging = self._reactor.callLater(CLOSE_SECONDS, self._give_up)

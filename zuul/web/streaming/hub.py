@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who reads which log: one source for each running build, found through the scheduler.
 
-A build is looked for once for all who wait for it. The scheduler has to know it, and the tenant's status has to
-list it, before anybody gets a byte; the executor's address is the scheduler's for this build and no other.
+A build is looked for once for all who wait for it. The tenant's status has to list it, or the scheduler is not even
+asked: whoever makes up uuids costs it nothing. The executor's address is the scheduler's for this build and no other.
 """
 
 from __future__ import annotations
@@ -139,7 +139,6 @@ class Hub:
         @inlineCallbacks
         def look() -> Any:
             began = self._now()
-            address = yield self._in_thread(self._scheduler.get_job_log_stream_address, uuid)
             while tenant is not None:
                 snapshot = yield self._in_thread(self._snapshots.get, tenant)
                 if snapshot.lists_build(uuid):
@@ -151,6 +150,7 @@ class Hub:
                 # Not in a status from before we asked. The next one is on its way once this one is old.
                 pause = max(AGAIN_SECONDS, snapshot.fetched + FRESH_SECONDS - self._now())
                 yield deferLater(self._reactor, pause)
+            address = yield self._in_thread(self._scheduler.get_job_log_stream_address, uuid)
             return address
 
         return look  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -152,7 +152,8 @@ class LogAnswer:
         _head(request, self._visit, end, end - self._position, more=source.ending != END_OF_LOG)
         if end > self._position:
             sender = _Sender(request, source, self._position, end)
-            request.registerProducer(sender, False)
+            request.registerProducer(sender, True)
+            sender.resumeProducing()
             yield sender.done
             request.unregisterProducer()
         request.finish()
@@ -182,7 +183,7 @@ def _head(request: Any, visit: Visit, end: int, size: int, *, more: bool) -> Non
     respond(request, 200, fields, visit)
 
 
-@implementer(IPullProducer)
+@implementer(IPushProducer)
 class _Sender:
     """Sends a part of a spool, whose size has been promised already."""
 
@@ -192,33 +193,47 @@ class _Sender:
         self._source = source
         self._position = position
         self._end = end
+        self._paused = False
+        self._reading = False
         source.hold()
         self.done.addBoth(self._release)
 
     def resumeProducing(self) -> None:
-        if self.done.called:
-            return
-        if self._position == self._end:
-            self.done.callback(None)
-            return
-        found = self._source.spool.read(self._position) if self._position >= self._source.spool.start else b""
-        if isinstance(found, bytes):
-            self._send(found)
-        else:
-            found.addCallback(self._send)
+        self._paused = False
+        while not (self._paused or self._reading or self.done.called):
+            if self._position == self._end:
+                self.done.callback(None)
+            elif self._position < self._source.spool.start:
+                self._send(b"")
+            else:
+                found = self._source.spool.read(self._position)
+                if isinstance(found, bytes):
+                    self._send(found)
+                else:
+                    self._reading = True
+                    found.addCallback(self._was_read)
+
+    def pauseProducing(self) -> None:
+        self._paused = True
 
     def stopProducing(self) -> None:
         self.done.cancel()
 
+    def _was_read(self, data: bytes) -> None:
+        self._reading = False
+        if not self.done.called:
+            self._send(data)
+            if not self._paused:
+                self.resumeProducing()
+
     def _send(self, data: bytes) -> None:
-        if self.done.called:
-            return
         data = data[: self._end - self._position]
-        if not data:  # overwritten: what was promised cannot be kept
+        if data:
+            self._position += len(data)
+            self._request.write(data)
+        else:  # overwritten: what was promised cannot be kept
+            self.done.cancel()
             self._request.transport.abortConnection()
-            return
-        self._position += len(data)
-        self._request.write(data)
 
     def _release(self, result: Any) -> Any:
         self._source.release()

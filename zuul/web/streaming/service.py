@@ -30,6 +30,8 @@ from zuul.web.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, R
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
 from zuul.web.streaming.console import ConsoleStream
+from zuul.web.streaming.events import EventsListener, EventsResponse, EventsWebsocket
+from zuul.web.streaming.feed import Feeds
 from zuul.web.streaming.gate import Gate
 from zuul.web.streaming.http import options, refuse
 from zuul.web.streaming.hub import Hub
@@ -41,6 +43,9 @@ from zuul.web.streaming.websockets import Websocket, Websockets
 log = logging.getLogger("zuul.web.streaming")
 
 LOOKUP_THREADS = 16
+COMPARISON_THREADS = 2
+DEAD_SECONDS = 60.0
+"""How long a viewer may give no sign of life, beyond the time that it may not read."""
 LOOK_SECONDS = 1.0
 """Between two looks for viewers that do not read."""
 
@@ -74,7 +79,9 @@ class Streaming:
         self._root = settings.web.root
         self._reactor = reactor
         self._lookups = ThreadPool(0, LOOKUP_THREADS, "streaming")
-        self._visits = Visits(rest.streams, rest.streams_per_address, rest.access_log)
+        self._comparisons = ThreadPool(0, COMPARISON_THREADS, "events")
+        dead_seconds = rest.stream_patience + DEAD_SECONDS
+        self._visits = Visits(rest.streams, rest.streams_per_address, dead_seconds, rest.access_log)
         self._websockets = Websockets(reactor)
         self._hub = Hub(
             scheduler,
@@ -85,10 +92,17 @@ class Streaming:
             wait_seconds=rest.log_wait,
             reactor=reactor,
         )
+        self._feeds = Feeds(
+            snapshots,
+            window_seconds=rest.event_window,
+            clock=reactor,
+            in_thread=lambda work, *arguments: deferToThreadPool(reactor, self._comparisons, work, *arguments),
+        )
         self._looking: Any = None
 
     def start(self) -> None:
         self._lookups.start()
+        self._comparisons.start()
         self._looking = self._reactor.callLater(LOOK_SECONDS, self._look)
 
     def stop(self) -> Deferred[None]:
@@ -98,11 +112,13 @@ class Streaming:
             self._looking = None
         for viewer in list(self._visits.viewers):
             viewer.stop()
+        self._feeds.close()
         return self._visits.empty().addCallback(lambda _: self._hub.close())
 
     def join(self) -> None:
         """Wait for the threads. Not for the reactor's thread."""
         self._lookups.stop()
+        self._comparisons.stop()
 
     def find(self, raw_path: bytes) -> Stream | None:
         """What is at a path, given as the client wrote it; None if it is no stream's."""
@@ -127,6 +143,8 @@ class Streaming:
                 return self._console(tenant)
             case ["v1", "tenants", tenant, "builds", uuid, "log"]:
                 return self._log(tenant, uuid)
+            case ["v1", "tenants", tenant, "events"]:
+                return self._events(tenant)
         return None
 
     def answer(self, request: Any, stream: Stream) -> Any:
@@ -193,13 +211,35 @@ class Streaming:
     def _log_answer(self, tenant: str, uuid: str, position: int, visit: Visit) -> LogAnswer:
         return LogAnswer(self._hub, tenant, uuid, position, visit, self._reactor)
 
+    def _events(self, tenant: str) -> Stream:
+        def handle(request: Any, visit: Visit) -> Deferred[None]:
+            websocket = (request.getHeader("upgrade") or "").lower() == "websocket"
+            query = _query(request, "last_event_id", "state")
+            want_state = _flag("state", query.get("state", "true"))
+            listener = EventsListener(request.getHeader("last-event-id") or query.get("last_event_id"))
+            if websocket:
+                self._check_handshake(request)
+
+            def begin(_: None) -> None:
+                if websocket:
+                    self._websockets.accept(request, EventsWebsocket(listener, visit))
+                else:
+                    EventsResponse(request, visit, self._reactor, listener).accept(request)
+
+            return listener.join(self._feeds, tenant, want_state).addCallback(begin)
+
+        return Stream(handle, f"/v1/tenants/{quote(tenant, safe='')}/events")
+
     def _accept(self, request: Any, websocket: Websocket) -> None:
         if (request.getHeader("upgrade") or "").lower() != "websocket":
             raise UpgradeRequired("there is a websocket here; connect with a client for those")
+        self._check_handshake(request)
+        self._websockets.accept(request, websocket)
+
+    def _check_handshake(self, request: Any) -> None:
         if request.method != b"GET":
             raise MethodNotAllowed("a websocket begins with GET", ("GET", "HEAD", "OPTIONS"))
         self._check_origin(request)
-        self._websockets.accept(request, websocket)
 
     def _check_origin(self, request: Any) -> None:
         """Browsers tell whose page opens a websocket, and let any page do it. :raises Forbidden: not that one."""

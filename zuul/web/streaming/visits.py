@@ -34,9 +34,11 @@ class Visits:
 
     :param most: how many there may be.
     :param most_per_address: of one client address; 0 for no limit.
+    :param dead_seconds: how long a viewer may give no sign of life.
     """
 
-    def __init__(self, most: int, most_per_address: int, log_requests: bool) -> None:
+    def __init__(self, most: int, most_per_address: int, dead_seconds: float, log_requests: bool) -> None:
+        self.dead_seconds = dead_seconds
         self._most = most
         self._most_per_address = most_per_address
         self.log_requests = log_requests
@@ -79,10 +81,21 @@ class Visits:
 class Visit:
     """One request for a stream, up to its end."""
 
-    __slots__ = ("_address", "_began", "_entered", "_method", "_path", "_viewer", "_visits", "identifier")
+    __slots__ = (
+        "_address",
+        "_began",
+        "_entered",
+        "_method",
+        "_path",
+        "_viewer",
+        "_visits",
+        "dead_seconds",
+        "identifier",
+    )
 
     def __init__(self, visits: Visits, address: str, identifier: str, method: str, path: str) -> None:
         self._visits: Visits | None = visits
+        self.dead_seconds = visits.dead_seconds
         self._address = address
         self.identifier = identifier
         self._method = method

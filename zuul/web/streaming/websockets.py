@@ -15,11 +15,13 @@ from zuul.web import errors
 from zuul.web.filters import error_headers
 from zuul.web.streaming.endings import NOT_READING, UNSUPPORTED_DATA, Ending, bad_request
 from zuul.web.streaming.http import common_fields
-from zuul.web.streaming.outlet import Outlet
+from zuul.web.streaming.outlet import Outlet, prepare
 from zuul.web.streaming.visits import Visit
 
 MAX_MESSAGE_BYTES = 4096
 PING_SECONDS = 20.0
+PONG_SECONDS = 60.0
+"""How long a pong may take: to a slow reader, the ping comes behind what it has not read yet."""
 HANDSHAKE_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 """How long a viewer may take to answer a close frame before the connection is dropped."""
@@ -53,6 +55,10 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     def end(self, ending: Ending) -> None:
         """Say goodbye with a close code; nothing is sent after that."""
         self._leave()
+        if self.outlet.amid:  # a message goes on, and nothing can be put into it
+            self.wasNotCleanReason = ending.reason
+            self.dropConnection(abort=True)
+            return
         self.sendCloseFrame(ending.code, ending.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode())
         self.outlet.release()
 
@@ -63,6 +69,7 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     # -- autobahn's callbacks
 
     def onOpen(self) -> None:
+        prepare(self.transport, self.visit.dead_seconds)
         self.outlet = Outlet(self.transport, self.drained)
         for name in ("http_request_data", "http_response_data", "http_headers"):
             setattr(self, name, None)  # autobahn keeps them for as long as the connection lasts
@@ -90,8 +97,21 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
         head = "".join(f"{name}: {value}\r\n" for name, value in fields)
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode("latin-1") + body)
         self.wasNotCleanReason = reason
+        self._leave()
         self.visit.over(400)
         self.dropConnection(abort=False)
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        # All that autobahn sends by itself: the handshake, and control frames.
+        if self.state == self.STATE_OPEN and self.outlet.amid:
+            return  # nothing can be put into a message, and a peer that is sent one needs no sign of life
+        super().sendData(data, sync, chopsize)
+
+    def _sendAutoPing(self) -> None:
+        if self.outlet.amid:
+            self.autoPingPendingCall = self.factory._batched_timer.call_later(PING_SECONDS, self._sendAutoPing)
+        else:
+            super()._sendAutoPing()
 
     def onCloseHandshakeTimeout(self) -> None:
         # What the kernel has taken may still be on its way to a slow reader, and an abort would lose it.
@@ -124,7 +144,7 @@ class Websockets(WebSocketServerFactory):  # type: ignore[misc]
             openHandshakeTimeout=HANDSHAKE_SECONDS,
             closeHandshakeTimeout=CLOSE_SECONDS,
             autoPingInterval=PING_SECONDS,
-            autoPingTimeout=PING_SECONDS,
+            autoPingTimeout=PONG_SECONDS,
         )
 
     def accept(self, request: Any, websocket: Websocket) -> None:
