@@ -153,7 +153,7 @@ def expose(
 
 
 def plain(method: Controller) -> Controller:
-    """Declare a controller method that makes its response itself, without types, and is no part of any document."""
+    """Declare a controller method that makes its response itself, without types."""
     pecan.expose(generic=False)(method)
     return method
 
