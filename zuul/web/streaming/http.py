@@ -30,12 +30,13 @@ METHODS = "GET, HEAD, OPTIONS"
 Fields = list[tuple[str, str]]
 
 
-def _common_fields(visit: Visit) -> Fields:
+def common_fields(visit: Visit) -> Fields:
+    cors = dict(visit.cors)
     return [
         ("Cache-Control", "no-store"),
-        ("Vary", "Accept"),
+        ("Vary", ", ".join(["Accept", *filter(None, [cors.pop("Vary", "")])])),
         ("X-Content-Type-Options", "nosniff"),
-        *visit.cors,
+        *cors.items(),
         ("Access-Control-Expose-Headers", READABLE_FIELDS),
         ("X-Request-Id", visit.identifier),
     ]
@@ -44,8 +45,8 @@ def _common_fields(visit: Visit) -> Fields:
 def respond(request: Any, status: int, fields: Fields, visit: Visit) -> None:
     """Begin an ordinary response; its body and its finish are the caller's."""
     request.setResponseCode(status)
-    for name, value in [*_common_fields(visit), *fields]:
-        request.responseHeaders.addRawHeader(name, value)
+    for name, value in [*common_fields(visit), *fields]:
+        request.setHeader(name, value)
     request.notifyFinish().addBoth(lambda _: visit.over(status))
 
 
@@ -61,11 +62,9 @@ def refuse(request: Any, error: RestError, visit: Visit) -> None:
     """Answer with an error."""
     body = errors.body(error)
     request.setResponseCode(error.status, error.title.encode())
-    fields = [*_common_fields(visit), *error_headers(error, body)]
-    for name in {name for name, _ in fields}:
-        request.responseHeaders.removeHeader(name)
+    fields = [*common_fields(visit), *error_headers(error, body)]
     for name, value in fields:
-        request.responseHeaders.addRawHeader(name, value)
+        request.setHeader(name, value)
     request.notifyFinish().addBoth(lambda _: visit.over(error.status))
     request.write(body)
     request.finish()
@@ -110,7 +109,7 @@ class StreamedResponse(Protocol):  # type: ignore[misc]
         self.outlet = Outlet(self.transport, self.drained)
         fields = [
             ("Content-Type", self.content_type),
-            *_common_fields(self.visit),
+            *common_fields(self.visit),
             ("X-Accel-Buffering", "no"),
             ("Connection", "close"),
             *([("Transfer-Encoding", "chunked")] if self.chunked else []),
