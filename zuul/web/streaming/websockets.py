@@ -75,6 +75,8 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
         self.opened()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self._has_left:
+            return  # autobahn goes on telling of messages while it waits for the answer to a close frame
         if isBinary:
             self.end(Ending(UNSUPPORTED_DATA, "the request must be a text message"))
         else:
@@ -98,6 +100,10 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
         self._leave()
         self.visit.over(400)
         self.dropConnection(abort=False)
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        self._leave()  # autobahn closes by itself too, for a violation of the protocol; nothing may follow
+        super().sendCloseFrame(code, reasonUtf8, isReply)
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         # All that autobahn sends by itself: the handshake, and control frames.

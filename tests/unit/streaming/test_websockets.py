@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import struct
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from zuul.web.streaming.websockets import Websocket, Websockets
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+
+
+def sent(opcode, payload=b""):
+    """A frame as a client sends it, with a mask that changes nothing."""
+    return bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+class Transport(StringTransport):
+    """A connection whose peer reads all, unless `dataBuffer` says otherwise."""
+
+    dataBuffer = b""
+    _tempDataBuffer: tuple[bytes, ...] = ()
+
+    def setTcpNoDelay(self, _):
+        pass
+
+
+class Visit:
+    dead_seconds = 90.0
+    status = None
+
+    def over(self, status):
+        self.status = status
+
+
+class Viewer(Websocket):
+    def __init__(self, reactor):
+        super().__init__()
+        self.visit = Visit()
+        self.texts = []
+        self.has_left = 0
+        self.factory = Websockets(reactor)
+        self.makeConnection(Transport())
+        self.dataReceived(HANDSHAKE)
+        self.transport.clear()
+
+    def asked(self, text):
+        self.texts.append(text)
+
+    def left(self):
+        self.has_left += 1
+
+
+@pytest.fixture
+def viewer():
+    return Viewer(Clock())
+
+
+def close_code(viewer):
+    written = viewer.transport.value()
+    assert written[0] == 0x80 | CLOSE
+    return struct.unpack("!H", written[2:4])[0]
+
+
+def test_who_has_been_said_goodbye_to_is_asked_for_nothing_any_more(viewer):
+    viewer.dataReceived(sent(BINARY, b"x") + sent(TEXT, b"{}"))
+    assert close_code(viewer) == 1003
+    assert viewer.texts == []
+
+
+def test_who_violates_the_protocol_has_left(viewer):
+    viewer.dataReceived(sent(3))
+    assert close_code(viewer) == 1002
+    assert viewer.has_left == 1
