@@ -13,7 +13,7 @@ HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 def sent(opcode, payload=b""):
@@ -29,6 +29,13 @@ class Transport(StringTransport):
 
     def setTcpNoDelay(self, _):
         pass
+
+    def unregisterProducer(self):
+        pass
+
+    def writeSomeData(self, data):
+        self.write(data)
+        return len(data)
 
 
 class Visit:
@@ -78,3 +85,18 @@ def test_who_violates_the_protocol_has_left(viewer):
     viewer.dataReceived(sent(3))
     assert close_code(viewer) == 1002
     assert viewer.has_left == 1
+
+
+def test_a_ping_is_answered(viewer):
+    viewer.dataReceived(sent(PING, b"abc"))
+    assert viewer.transport.value() == bytes([0x80 | PONG, 3]) + b"abc"
+
+
+def test_of_the_pings_of_who_does_not_read_the_last_is_answered_once_it_reads(viewer):
+    viewer.outlet.blocked = True
+    for _ in range(1000):
+        viewer.dataReceived(sent(PING, b"early"))
+    viewer.dataReceived(sent(PING, b"late"))
+    assert viewer.transport.value() == b""
+    viewer.outlet.resumeProducing()
+    assert viewer.transport.value() == bytes([0x80 | PONG, 4]) + b"late"

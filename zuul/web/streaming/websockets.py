@@ -25,6 +25,7 @@ HANDSHAKE_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 """How long a viewer may take to answer a close frame before the connection is dropped."""
 MAX_REASON_BYTES = 123
+PONG = 10
 
 _HANDSHAKE_FIELDS = (b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version")
 
@@ -38,6 +39,8 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     outlet: Outlet
     visit: Visit
     is_open = None
+    _unanswered: bytes | None = None
+    """The last ping that came while the connection was blocked."""
 
     def opened(self) -> None:
         """The handshake is done."""
@@ -69,7 +72,7 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def onOpen(self) -> None:
         prepare(self.transport, self.visit.dead_seconds)
-        self.outlet = Outlet(self.transport, self.drained)
+        self.outlet = Outlet(self.transport, self._takes_more)
         for name in ("http_request_data", "http_response_data", "http_headers"):
             setattr(self, name, None)  # autobahn keeps them for as long as the connection lasts
         self.opened()
@@ -110,6 +113,21 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
         if self.state == self.STATE_OPEN and self.outlet.amid:
             return  # nothing can be put into a message, and a peer that is sent one needs no sign of life
         super().sendData(data, sync, chopsize)
+
+    def sendPong(self, payload: bytes | None = None) -> None:
+        # For who sends pings and does not read, they must not pile up; the last one is enough (RFC 6455, 5.5.3).
+        payload = payload or b""
+        if self.outlet.blocked:
+            self._unanswered = payload
+        elif self.state == self.STATE_OPEN:
+            self.outlet.write(bytes((0x80 | PONG, len(payload))) + payload)
+
+    def _takes_more(self) -> None:
+        payload, self._unanswered = self._unanswered, None
+        if payload is not None:
+            self.sendPong(payload)
+        if not self.outlet.blocked:
+            self.drained()
 
     def _sendAutoPing(self) -> None:
         if self.outlet.amid:
