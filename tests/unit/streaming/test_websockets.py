@@ -4,10 +4,12 @@ from __future__ import annotations
 import struct
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
-from zuul.web.streaming.websockets import Websocket, Websockets
+from zuul.web.streaming.websockets import CLOSE_SECONDS, Websocket, Websockets
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -26,6 +28,10 @@ class Transport(StringTransport):
 
     dataBuffer = b""
     _tempDataBuffer: tuple[bytes, ...] = ()
+    aborted = False
+
+    def abortConnection(self):
+        self.aborted = True
 
     def setTcpNoDelay(self, _):
         pass
@@ -52,6 +58,7 @@ class Viewer(Websocket):
         self.visit = Visit()
         self.texts = []
         self.has_left = 0
+        self.clock = reactor
         self.factory = Websockets(reactor)
         self.makeConnection(Transport())
         self.dataReceived(HANDSHAKE)
@@ -100,3 +107,19 @@ def test_of_the_pings_of_who_does_not_read_the_last_is_answered_once_it_reads(vi
     assert viewer.transport.value() == b""
     viewer.outlet.resumeProducing()
     assert viewer.transport.value() == bytes([0x80 | PONG, 4]) + b"late"
+
+
+def test_who_closes_and_does_not_read_the_answer_is_dropped(viewer):
+    viewer.dataReceived(sent(CLOSE, struct.pack("!H", 1000)))
+    assert viewer.transport.disconnecting
+    assert not viewer.transport.aborted
+    viewer.clock.advance(CLOSE_SECONDS)
+    assert viewer.transport.aborted
+
+
+def test_nothing_is_waited_for_when_the_connection_is_gone(viewer):
+    viewer.dataReceived(sent(CLOSE, struct.pack("!H", 1000)))
+    viewer.connectionLost(Failure(ConnectionDone()))
+    assert viewer.visit.status == 101
+    viewer.clock.advance(CLOSE_SECONDS)
+    assert not viewer.transport.aborted

@@ -39,6 +39,7 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     outlet: Outlet
     visit: Visit
     is_open = None
+    _dropping: Any = None
     _unanswered: bytes | None = None
     """The last ping that came while the connection was blocked."""
 
@@ -89,7 +90,14 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
         self._leave()
         return super().onCloseFrame(code, reasonRaw)
 
+    def dropConnection(self, abort: bool = False) -> None:
+        if not abort and self.state != self.STATE_CLOSED:  # waits for the peer to read, who may have stopped that
+            self._dropping = self.factory.reactor.callLater(CLOSE_SECONDS, self.transport.abortConnection)
+        super().dropConnection(abort)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        if self._dropping is not None and self._dropping.active():
+            self._dropping.cancel()
         self._leave()
         self.visit.over(101)
 
