@@ -118,6 +118,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
 
     transport: Any
     _buffer: bytes
+    _dataBuffer: list[bytes]
     _closing = False
     _refused = False
     _answering = False

@@ -12,15 +12,23 @@ from twisted.internet.defer import Deferred, succeed
 
 from zuul.web.errors import Unavailable
 from zuul.web.filters import access_log, log_access, request_id
-from zuul.web.streaming.outlet import Outlet
 
 RETRY_SECONDS = 10
+
+
+class Blockable(Protocol):
+    """What may wait for the peer to read, and since when. See `Outlet`."""
+
+    blocked: bool
+    blocked_since: float
 
 
 class Viewer(Protocol):
     """A connection that streams."""
 
-    outlet: Outlet
+    @property
+    def outlet(self) -> Blockable:
+        """What it is written by."""
 
     def stop(self) -> None:
         """The server stops: say so and close."""
