@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from zuul.web.streaming.endings import END_OF_LOG, SERVER_STOPS
 from zuul.web.streaming.websockets import CLOSE_SECONDS, Websocket, Websockets
 
 HANDSHAKE = (
@@ -114,6 +115,17 @@ def test_who_closes_and_does_not_read_the_answer_is_dropped(viewer):
     assert viewer.transport.disconnecting
     assert not viewer.transport.aborted
     viewer.clock.advance(CLOSE_SECONDS)
+    assert viewer.transport.aborted
+
+
+@pytest.mark.parametrize("ending, patient", [(END_OF_LOG, True), (SERVER_STOPS, False)])
+def test_who_reads_slowly_may_read_to_the_end_of_the_log(viewer, ending, patient):
+    viewer.transport.dataBuffer = b"what the kernel has not taken"
+    viewer.end(ending)
+    viewer.onCloseHandshakeTimeout()  # autobahn's timers are not the test's
+    assert viewer.transport.aborted is not patient
+    viewer.clock.advance(viewer.visit.dead_seconds)
+    viewer.onCloseHandshakeTimeout()
     assert viewer.transport.aborted
 
 

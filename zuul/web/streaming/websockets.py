@@ -13,7 +13,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 
 from zuul.web import errors
 from zuul.web.filters import error_headers
-from zuul.web.streaming.endings import NOT_READING, UNSUPPORTED_DATA, Ending, bad_request
+from zuul.web.streaming.endings import NOT_READING, SERVER_STOPS, UNSUPPORTED_DATA, Ending, bad_request
 from zuul.web.streaming.outlet import Outlet, prepare
 from zuul.web.streaming.visits import Visit
 
@@ -23,7 +23,7 @@ PONG_SECONDS = 60.0
 """How long a pong may take: to a slow reader, the ping comes behind what it has not read yet."""
 HANDSHAKE_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
-"""How long a viewer may take to answer a close frame before the connection is dropped."""
+"""How long a viewer may take to answer a close frame before the connection is dropped, unless it is still reading."""
 MAX_REASON_BYTES = 123
 PONG = 10
 
@@ -40,6 +40,7 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     visit: Visit
     is_open = None
     _dropping: Any = None
+    _patient_until = 0.0
     _unanswered: bytes | None = None
     """The last ping that came while the connection was blocked."""
 
@@ -58,6 +59,8 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     def end(self, ending: Ending) -> None:
         """Say goodbye with a close code; nothing is sent after that."""
         self._leave()
+        patient = not self.outlet.blocked and ending != SERVER_STOPS
+        self._patient_until = self.factory.reactor.seconds() + self.visit.dead_seconds if patient else 0.0
         if self.outlet.amid:  # a message goes on, and nothing can be put into it
             self.wasNotCleanReason = ending.reason
             self.dropConnection(abort=True)
@@ -146,8 +149,12 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     def onCloseHandshakeTimeout(self) -> None:
         # What the kernel has taken may still be on its way to a slow reader, and an abort would lose it.
         transport = self.transport
-        if transport.dataBuffer or transport._tempDataBuffer:
-            super().onCloseHandshakeTimeout()
+        if self.state != self.STATE_CLOSED and (transport.dataBuffer or transport._tempDataBuffer):
+            if self.factory.reactor.seconds() < self._patient_until:  # the close frame is behind what it still reads
+                again = self.factory._batched_timer.call_later(CLOSE_SECONDS, self.onCloseHandshakeTimeout)
+                self.closeHandshakeTimeoutCall = again
+            else:
+                super().onCloseHandshakeTimeout()
         else:
             self.wasClean = True
             self.dropConnection(abort=False)
