@@ -112,6 +112,8 @@ class Streaming:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
+        # Who still waits for an executor may come a little later.
+        self._visits.newcomer = lambda viewer: self._reactor.callLater(0, viewer.stop)
         for viewer in list(self._visits.viewers):
             viewer.stop()
         self._feeds.close()

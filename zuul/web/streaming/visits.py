@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -52,6 +53,8 @@ class Visits:
         self.log_requests = log_requests
         self._addresses: Counter[str] = Counter()
         self.viewers: set[Viewer] = set()
+        self.newcomer: Callable[[Viewer], object] = lambda viewer: None
+        """Is told of each connection that begins to stream."""
         self._count = 0
         self._when_empty: Deferred[None] | None = None
 
@@ -123,6 +126,7 @@ class Visit:
         self._viewer = viewer
         if self._visits is not None:
             self._visits.viewers.add(viewer)
+            self._visits.newcomer(viewer)
 
     def over(self, status: int) -> None:
         """The response is complete, or the connection gone. Only the first call counts."""
