@@ -110,6 +110,16 @@ def test_of_the_pings_of_who_does_not_read_the_last_is_answered_once_it_reads(vi
     assert viewer.transport.value() == bytes([0x80 | PONG, 4]) + b"late"
 
 
+@pytest.mark.parametrize("payload", [b"x", struct.pack("!H", 999), struct.pack("!H", 1000) + b"\xff"])
+def test_who_closes_in_a_wrong_way_is_told_so(viewer, payload):
+    viewer.dataReceived(sent(CLOSE, payload))
+    assert close_code(viewer) in (1002, 1007)
+    assert not viewer.transport.aborted
+    assert viewer.transport.disconnecting
+    viewer.clock.advance(CLOSE_SECONDS)
+    assert viewer.transport.aborted
+
+
 def test_who_closes_and_does_not_read_the_answer_is_dropped(viewer):
     viewer.dataReceived(sent(CLOSE, struct.pack("!H", 1000)))
     assert viewer.transport.disconnecting

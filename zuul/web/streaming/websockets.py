@@ -94,6 +94,8 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
         return super().onCloseFrame(code, reasonRaw)
 
     def dropConnection(self, abort: bool = False) -> None:
+        # autobahn takes a faulty close frame for the answer to the close frame that it has just written for it.
+        abort = abort and not self.wasClean
         if not abort and self.state != self.STATE_CLOSED:  # waits for the peer to read, who may have stopped that
             self._dropping = self.factory.reactor.callLater(CLOSE_SECONDS, self.transport.abortConnection)
         super().dropConnection(abort)
