@@ -7,6 +7,7 @@ import json
 
 import pytest
 from contract import CheckedApp, checking
+from log_server import ScriptedServer
 from webob import Request
 
 from zuul.web import application
@@ -123,3 +124,12 @@ def refusal():
         return body
 
     return refusal
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server that answers by its `script`."""
+    monkeypatch.setenv("no_proxy", "*")
+    server = ScriptedServer()
+    yield server
+    server.close()

@@ -24,14 +24,25 @@ FLOORS = {
         "event_source",
     ),
     "controllers": ("controllers", "streaming", "sandbox", "site", "documentation"),
-    "expose": ("expose", "hooks", "filters", "urls", "collections", "rendering", "renderings", "snapshots", "sharing"),
+    "expose": (
+        "negotiation",
+        "expose",
+        "hooks",
+        "filters",
+        "urls",
+        "collections",
+        "rendering",
+        "renderings",
+        "snapshots",
+        "sharing",
+    ),
     "backends": ("backends", "resources", "auth"),
     "errors": ("errors", "settings"),
 }
 """From top to bottom. A module may import from its own floor and from those below."""
 
 OWNERS = {
-    "gear": ("backends/rpc/gearman.py",),
+    "gear": ("backends/rpc/gearman_link.py", "backends/rpc/gearman_worker.py"),
     "kazoo": ("backends/nodepool.py", "backends/rpc/zookeeper.py"),
     "sqlalchemy": ("backends/history.py", "backends/spool.py"),
     "twisted": ("server.py", "channel.py", "streaming/", "backends/finger.py"),

@@ -46,6 +46,7 @@ class Transport(StringTransport):
 
 
 class Visit:
+    identifier = "abc"
     dead_seconds = 90.0
     status = None
 
