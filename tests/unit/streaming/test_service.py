@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
+import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
@@ -36,3 +38,15 @@ def test_who_begins_to_stream_while_the_server_stops_is_told_so():
     assert viewer.stopped
     visit.over(200)
     assert gone.called
+
+
+def test_the_spools_have_threads_of_their_own():
+    clock = Clock()
+    clock.getThreadPool = lambda: pytest.fail("names are looked up in these, and may take all of them for long")
+    clock.callFromThread = lambda call, *arguments: call(*arguments)
+    streaming = Streaming(SimpleNamespace(rest=Rest(), web=Web()), None, None, clock)
+    streaming.start()
+    written = streaming._hub._room.in_thread(threading.current_thread)
+    streaming.stop()
+    streaming.join()
+    assert written.result.name.startswith("PoolThread-spools")
