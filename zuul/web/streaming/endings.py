@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from zuul.web.errors import BadReply, BadRequest, NoExecutor, NotFound, RestError
+
+log = logging.getLogger("zuul.web.streaming")
 
 NORMAL = 1000
 GOING_AWAY = 1001
@@ -55,4 +58,6 @@ def bad_request(reason: str) -> Ending:
 
 def ending_of(error: BaseException) -> Ending:
     """What it means for a viewer that the build cannot be found."""
+    if not isinstance(error, RestError):
+        log.error("a build could not be looked for", exc_info=error)
     return unavailable(error.message) if isinstance(error, NoExecutor) else NO_SUCH_BUILD

@@ -132,8 +132,12 @@ class StreamedResponse(Protocol):  # type: ignore[misc]
         self._close(patient=not self.outlet.blocked)
 
     def break_off(self) -> None:
-        """End without the last chunk, so that the client knows that something is missing."""
-        self._close(patient=False)
+        """End so that the client knows that something is missing: without the last chunk, or else by a reset."""
+        if self.chunked:
+            self._close(patient=False)
+        else:
+            self._leave()
+            self.transport.abortConnection()
 
     def _close(self, *, patient: bool) -> None:
         """:param patient: whether a slow reader has the time to read what it has not yet."""
