@@ -132,3 +132,23 @@ def test_an_answer_that_does_not_end_is_given_up(idp):
         module.fetch_json(f"{idp.url}/keys", seconds=0.5)
 
     assert time.monotonic() - began < 3
+
+
+def test_a_redirection_is_followed(idp):
+    idp.behaviour = "redirects to /keys"
+
+    assert module.fetch_json(f"{idp.url}/moved") == {"keys": idp.keys}
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/keys", "data:application/json,{}"])
+def test_but_not_to_a_file(idp, place):
+    idp.behaviour = f"redirects to {place}"
+
+    with pytest.raises(OSError):
+        module.fetch_json(f"{idp.url}/keys")
+
+
+def test_from_https_there_is_no_way_to_http():
+    assert module._as_safe("https://idp.example.com", "https://other.example.com/keys")
+    assert not module._as_safe("https://idp.example.com", "http://idp.example.com/keys")
+    assert not module._as_safe("http://idp.example.com", "file:///etc/passwd")
