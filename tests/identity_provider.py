@@ -84,6 +84,14 @@ class IdentityProvider:
             request.end_headers()
             self.behaviour = "answers"
             return
+        if self.behaviour == "trickles headers":
+            request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while not self._released.wait(0.05):
+                try:
+                    request.wfile.write(b"x")
+                except OSError:
+                    break
+            return
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()

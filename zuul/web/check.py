@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from zuul.web.auth.fetching import fetch_json
 from zuul.web.auth.keys import configured
-from zuul.web.auth.provider import Provider, fetch_json
+from zuul.web.auth.provider import Provider
 from zuul.web.backends import history, nodepool
 from zuul.web.backends.rpc.gearman import registered_functions
 from zuul.web.backends.scheduler import FUNCTIONS
