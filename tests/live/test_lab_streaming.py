@@ -91,16 +91,25 @@ def jobs_of(port):
     ]
 
 
+@pytest.fixture(scope="module")
+def pushed(lab):
+    """The builds of slow so far. The pipelines are left to get idle once, as that takes minutes."""
+    yield set()
+    lab("wait")
+
+
 @pytest.fixture
-def slow(lab, upstream):
-    """The uuid of the job slow of a commit that was pushed just now, and has a log; the pipelines get idle after it."""
+def slow(lab, upstream, pushed):
+    """The uuid of the job slow of a commit that was pushed just now, and has a log."""
     lab("push", "demo")
 
     def uuid():
-        running = [
-            job for job in jobs_of(upstream) if job["name"] == "slow" and job["start_time"] and not job["result"]
-        ]
-        return running[0]["uuid"] if running else None
+        running = (
+            job["uuid"]
+            for job in jobs_of(upstream)
+            if job["name"] == "slow" and job["start_time"] and not job["result"]
+        )
+        return next((uuid for uuid in running if uuid not in pushed), None)
 
     found = wait_until(uuid, 120, "a running build of slow")
 
@@ -110,8 +119,8 @@ def slow(lab, upstream):
         return message is not None and not message.startswith(("Build ID", "Log not found"))
 
     wait_until(has_a_log, 30, "its log")
-    yield found
-    lab("wait")
+    pushed.add(found)
+    return found
 
 
 def in_threads(**functions):
