@@ -24,7 +24,19 @@ FLOORS = {
         "event_source",
     ),
     "controllers": ("controllers", "streaming", "sandbox", "site", "documentation"),
-    "expose": ("expose", "hooks", "filters", "urls", "collections", "rendering", "renderings", "snapshots", "sharing"),
+    "expose": (
+        "expose",
+        "hooks",
+        "filters",
+        "urls",
+        "bodies",
+        "audit",
+        "collections",
+        "rendering",
+        "renderings",
+        "snapshots",
+        "sharing",
+    ),
     "backends": ("backends", "resources", "auth"),
     "errors": ("errors", "settings"),
 }
@@ -38,7 +50,15 @@ OWNERS = {
     "autobahn": ("streaming/",),
     "pecan": ("expose.py", "hooks.py", "urls.py", "controllers/root.py"),
     "wsme": ("expose.py", "resources/"),
-    "wsme.types": ("expose.py", "collections.py", "rendering.py", "resources/", "controllers/", "openapi/"),
+    "wsme.types": (
+        "expose.py",
+        "bodies.py",
+        "collections.py",
+        "rendering.py",
+        "resources/",
+        "controllers/",
+        "openapi/",
+    ),
 }
 """Who may import a library, as a file or a folder. The longest name that fits counts."""
 

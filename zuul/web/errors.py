@@ -12,6 +12,7 @@
      +-- Conflict 409             the object is in the wrong state
      +-- TooLarge 413             a body over the limit
      +-- UriTooLong 414           a URL over the limit
+     +-- UnsupportedMediaType 415 a body that is not JSON by its Content-Type
      +-- RangeNotSatisfiable 416  a position behind the end
      +-- Misdirected 421          only another server of this installation has it
      +-- UpgradeRequired 426      there is a websocket here and nothing else
@@ -109,6 +110,15 @@ class UriTooLong(RestError):
     title = "URI Too Long"
 
 
+class UnsupportedMediaType(RestError):
+    status = 415
+    title = "Unsupported Media Type"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Accept-Post", "application/json")]
+
+
 class RangeNotSatisfiable(RestError):
     """`size` is where the end is, in bytes."""
 
@@ -150,6 +160,12 @@ class ServerError(RestError):
 class BadReply(ServerError):
     status = 502
     title = "Bad Gateway"
+
+
+class BrokenOff(BadReply):
+    @property
+    def fields(self) -> dict[str, object]:
+        return {"outcome": "unknown"}
 
 
 class Unavailable(ServerError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.actions import PipelineActionsController
 from zuul.web.controllers.directories import DirectoryController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import InfoController, TenantInfoController
@@ -16,7 +17,7 @@ from zuul.web.controllers.streams import StreamUrl
 from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
-from zuul.web.urls import Url, UrlMap, UrlOf
+from zuul.web.urls import Controller, Url, UrlMap, UrlOf
 
 FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
@@ -27,19 +28,28 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
     connections = ConnectionsController(scheduler)
     directory = DirectoryController()
 
+    def with_token(controller: Controller) -> Controller | None:
+        """A method that needs a token: there where tokens can be checked."""
+        return controller if settings.auth else None
+
     def tenant(name: str) -> UrlMap:
         pipelines = PipelinesController(scheduler, name)
         jobs = JobsController(scheduler, name)
         projects = ProjectsController(scheduler, name)
         keys = KeysController(scheduler, name)
-        holds = HoldsController(scheduler, name)
+        holds = HoldsController(scheduler, snapshots, name)
+        hold = Url(segments=1, get=holds.get_one, delete=with_token(holds.delete))
 
         def pipeline(pipeline_name: str) -> UrlMap:
             items = ItemsController(snapshots, name, pipeline_name)
             frozen = FreezeJobsController(scheduler, name, pipeline_name, "branches", "frozen-jobs")
+            actions = PipelineActionsController(scheduler, snapshots, name, pipeline_name)
+            one = Url(segments=1, get=items.get_one, delete=with_token(actions.dequeue))
+            more = {"promote": Url(post=actions.promote)} if settings.auth else {}
             return UrlMap(
                 {
-                    "items": collection(items, Url(segments=1, get=items.get_one)),
+                    "items": collection(items, one, post=with_token(actions.enqueue)),
+                    **more,
                     "projects": Url(segments=None, template=FROZEN, get=frozen.get),
                 },
                 index=Url(given=(pipeline_name,), get=pipelines.get_one),
@@ -57,7 +67,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
                 "jobs": collection(jobs, Url(segments=None, get=jobs.get_one)),
                 "projects": collection(projects, Url(segments=None, get=projects.get_one, endings=keys_of_project)),
                 "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
-                "holds": collection(holds, Url(segments=1, get=holds.get_one)),
+                "holds": collection(holds, hold, post=with_token(holds.create)),
                 "builds": UrlOf("uuid", lambda uuid: UrlMap({"log": StreamUrl()})),
                 "console-stream": StreamUrl(),
                 "events": StreamUrl(),
@@ -77,6 +87,6 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
     return whole
 
 
-def collection(controller: Any, one: Url | UrlOf) -> UrlMap:
+def collection(controller: Any, one: Url | UrlOf, post: Controller | None = None) -> UrlMap:
     """All of a resource at its name, one of them below it."""
-    return UrlMap({}, index=Url(get=controller.get_all), other=one)
+    return UrlMap({}, index=Url(get=controller.get_all, post=post), other=one)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import yaml
 from apispec import APISpec
 
-from zuul.web.expose import Dialect
+from zuul.web.expose import JSON, Dialect
 from zuul.web.openapi import parameters, responses
 from zuul.web.openapi.names import operation_ids
-from zuul.web.openapi.schemas import Schemas, text_of
+from zuul.web.openapi.schemas import Schemas, sample_of, text_of
 from zuul.web.urls import Controller, Route, UrlMap, routes
 
 Document = dict[str, Any]
@@ -106,12 +106,19 @@ def _operation(part: Part, route: Route, name: str, tag: str, schemas: Schemas) 
     operation: Document = {"operationId": name, "tags": [tag], "summary": text.summary}
     if text.rest:
         operation["description"] = text.rest
-    conditions = ["IfNoneMatch", *(["IfModifiedSince"] if responses.gives_snapshot(route.controller) else [])]
+    conditions = (
+        []
+        if route.method != "GET"
+        else ["IfNoneMatch", *(["IfModifiedSince"] if responses.gives_snapshot(route.controller) else [])]
+    )
     operation["parameters"] = [
         *parameters.of_path(route, text),
         *(parameters.of_query(exposed, part.dialect, text, schemas) if part.reads_query else []),
         *conditions,
     ]
+    if exposed.body:
+        content = {"schema": schemas.of(exposed.body), "example": sample_of(exposed.body)}
+        operation["requestBody"] = {"required": True, "content": {JSON: content}}
     operation["responses"] = responses.of_route(
         route, exposed, part.dialect, text, schemas, reads_query=part.reads_query
     )

@@ -31,6 +31,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "X-Marker": (False, "string", "The `marker` of the request."),
     "X-Offset": (False, "integer", "The `offset` of the request."),
     "Link": (False, "string", 'The next page, `<URL>; rel="next"`, if there is one. The URL is relative.'),
+    "Accept-Post": (True, "string", "The types that a body may have."),
     "Retry-After": (True, "integer", "Seconds after which to try again."),
 }
 """Whether it is always there, its type and meaning."""
@@ -38,6 +39,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
 OF_ALL = ("ETag", "Vary", "Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 OF_ARRAYS = ("X-Total", "X-Limit", "X-Marker", "X-Offset", "Link")
 OF_SNAPSHOTS = ("Age", "Last-Modified")
+OF_ACTION = ("Cache-Control", "X-Request-Id")
 OF_ERRORS = ("Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 
 OF_ANY_ROUTE: tuple[type[errors.RestError], ...] = (
@@ -50,6 +52,8 @@ OF_ANY_ROUTE: tuple[type[errors.RestError], ...] = (
 """What the filters can say of any request, and defects."""
 
 OF_BACKENDS: tuple[type[errors.RestError], ...] = (errors.BadReply, errors.Unavailable, errors.Timeout)
+
+OF_ACTIONS = {errors.Unauthorized, errors.Forbidden, errors.BrokenOff, errors.OutcomeUnknown}
 
 ERROR: Schema = {
     "type": "object",
@@ -66,7 +70,8 @@ ERROR: Schema = {
         "outcome": {
             "type": "string",
             "enum": ["unknown"],
-            "description": "Only with 504, where nobody knows whether what was asked for has been done.",
+            "description": "Only where nobody knows whether what was asked for has been done: with 504, or with 502 "
+            "where the scheduler broke off.",
         },
     },
 }
@@ -77,7 +82,8 @@ def add_components(spec: APISpec) -> None:
     for name, (always, of, meaning) in HEADERS.items():
         spec.components.header(name, {"description": meaning, "required": always, "schema": {"type": of}})
     spec.components.schema("Error", ERROR)
-    for error in (*OF_ANY_ROUTE, errors.NotFound, *OF_BACKENDS):
+    of_some = (errors.NotFound, errors.Conflict, errors.UnsupportedMediaType)
+    for error in (*OF_ANY_ROUTE, *of_some, *OF_BACKENDS, *sorted(OF_ACTIONS, key=lambda error: error.status)):
         spec.components.response(error.__name__, _failure(error))
     unchanged = {"description": "What the client has is still good.", "headers": {name: name for name in OF_ALL}}
     spec.components.response("NotModified", unchanged)
@@ -104,14 +110,23 @@ def of_route(
 ) -> dict[str, Any]:
     """All responses of a route by status."""
     whole = not (reads_query and exposed.collection(dialect).is_object)
-    schema = (schemas.of if whole else schemas.of_choice)(exposed.result(dialect))
-    found: dict[str, Any] = {"200": _success(route, exposed, dialect, text, schema), "304": "NotModified"}
+    found: dict[str, Any]
+    if route.method != "GET":
+        found = _done(exposed.result(dialect), text, schemas)
+    else:
+        schema = (schemas.of if whole else schemas.of_choice)(exposed.result(dialect))
+        found = {"200": _success(route, exposed, dialect, text, schema), "304": "NotModified"}
     described = {getattr(errors, name): words for name, words in text.errors.items()}
     possible = {*OF_ANY_ROUTE, *described}
     if exposed.collection(dialect).key:
         possible.add(errors.NotFound)  # a marker's row
     if _asks_backends(route.controller):
         possible |= {*OF_BACKENDS}
+    if exposed.action:
+        possible |= OF_ACTIONS
+        possible -= {errors.Timeout, errors.BadReply}
+    if exposed.body:
+        possible.add(errors.UnsupportedMediaType)
     for error in sorted(possible, key=lambda error: error.status):
         name = error.__name__
         if error in described:
@@ -119,6 +134,14 @@ def of_route(
         else:
             found[str(error.status)] = name
     return found
+
+
+def _done(result: Any, text: Text, schemas: Schemas) -> dict[str, Any]:
+    """The answer of who has done something."""
+    fields = {"headers": {name: name for name in OF_ACTION}}
+    if result is None:
+        return {"204": {"description": text.summary, **fields}}
+    return {"200": {"description": text.summary, **fields, "content": {JSON: {"schema": schemas.of(result)}}}}
 
 
 def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schema: Schema) -> Response:
