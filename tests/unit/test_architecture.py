@@ -38,7 +38,7 @@ FLOORS = {
         "sharing",
     ),
     "backends": ("backends", "resources", "auth"),
-    "errors": ("errors", "settings"),
+    "errors": ("errors", "settings", "rules"),
 }
 """From top to bottom. A module may import from its own floor and from those below."""
 

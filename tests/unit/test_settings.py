@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from zuul.web import settings
+from zuul.web.auth.identity import GRANTED
+from zuul.web.rules import Rule
 from zuul.web.settings import ConfigError, Gearman, Rest, Web, ZooKeeper
 
 CONFIGURATION_PAGE = Path(__file__).parents[2] / "doc" / "configuration.md"
@@ -201,11 +203,28 @@ def test_every_rest_option_is_read(conf):
         "log_spool_bytes": 4194304,
         "log_spool_total_bytes": 8388608,
         "event_window": 2.0,
+        "authorization_cache": 5.0,
+        "protected_tenants": "one, two",
+        "read_origins": "https://three.example.com",
+        **{f"may_{action}": "groups=ci" for action in ("read", *GRANTED)},
     }
     assert set(values) == {option.name for option in settings.describe() if option.section == "rest"}
-    read = conf("[rest]\n" + "".join(f"{k}={v}\n" for k, v in values.items())).rest
-    expected = {**values, "allowed_origins": ("https://one.example.com", "http://two.example.com:81")}
-    assert dataclasses.asdict(read) == expected
+    read = conf(HS256 + "[rest]\n" + "".join(f"{k}={v}\n" for k, v in values.items())).rest
+    expected = {
+        **values,
+        "allowed_origins": ("https://one.example.com", "http://two.example.com:81"),
+        "read_origins": ("https://three.example.com",),
+        "protected_tenants": ("one", "two"),
+        **{f"may_{action}": (Rule((("groups", "ci"),)),) for action in ("read", *GRANTED)},
+    }
+    assert vars(read) == expected
+
+
+def test_protected_tenants_take_somebody_who_makes_tokens(conf, refusal):
+    assert conf(HS256 + "[rest]\nprotected_tenants=*\n").rest.protected_tenants == ("*",)
+    assert refusal("[rest]\nprotected_tenants=one\n") == (
+        "[rest] protected_tenants takes a section [auth NAME], or nobody could read them."
+    )
 
 
 def test_an_empty_value_is_absent_where_nothing_is_the_default(conf):
@@ -288,6 +307,8 @@ def shown(default):
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, tuple):
+        return ", ".join(default)
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from paste.deploy import loadapp
 from paste.urlmap import URLMap
 
+from zuul.web.auth import Guard
 from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
 from zuul.web.backends.rpc.local import LocalTransport
@@ -52,6 +53,7 @@ class Services:
     settings: Settings
     scheduler: Scheduler
     snapshots: Snapshots
+    guard: Guard
 
     @classmethod
     def build(
@@ -72,7 +74,7 @@ class Services:
             stale_seconds=settings.rest.status_stale,
             shared=SharedSnapshots(f"{settings.path} {settings.gearman}") if share_snapshots else None,
         )
-        return cls(settings, scheduler, snapshots)
+        return cls(settings, scheduler, snapshots, Guard(settings.auth, settings.rest, scheduler))
 
     def close(self) -> None:
         self.snapshots.close()
@@ -126,12 +128,12 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    return pecan_application(api.url_map(found.settings, found.scheduler, found.snapshots), API)
+    return pecan_application(api.url_map(found.settings, found.scheduler, found.snapshots), API, found.guard)
 
 
 def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    return pecan_application(v1.url_map(found.settings, found.scheduler, found.snapshots), V1)
+    return pecan_application(v1.url_map(found.settings, found.scheduler, found.snapshots), V1, found.guard)
 
 
 def site_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -159,7 +161,7 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots), LEGACY)
+    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots), LEGACY, found.guard)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 
@@ -217,7 +219,7 @@ def document_of(found: Services) -> Document:
 
 def with_all_options() -> Services:
     """Services of no installation, with every option that adds URLs, for the document that we hand out."""
-    realm = AuthSection("any", "HS256", "any", False, "any", "any", "sub", MappingProxyType({}))
+    realm = AuthSection("any", "HS256", "any", False, "any", "any", "sub", MappingProxyType({"secret": "any"}))
     return Services.build(Settings("", None, None, Web(), None, (realm,), (), Rest()))
 
 

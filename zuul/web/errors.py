@@ -62,12 +62,44 @@ class Refused(BadRequest):
     """The scheduler's own words from a WORK_EXCEPTION, for instance `Invalid project: x`."""
 
 
-class Unauthorized(RestError):
+class OfTokens(RestError):
+    """A refusal for the sake of a token.
+
+    :param error: upstream's name of what is wrong, such as TokenExpiredError; clients compare it. "": it is no token.
+    :param realm: where a better one is to be had.
+
+    In the body are upstream's three keys, for clients that read those.
+    """
+
+    def __init__(self, message: str, error: str = "", realm: str | None = None) -> None:
+        super().__init__(message)
+        self.error = error
+        self.realm = realm
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        if not self.error:
+            return []
+        words = {"realm": self.realm, "error": self.error, "error_description": self.message}
+        challenge = ", ".join(f"{name}={_quoted(text)}" for name, text in words.items() if text is not None)
+        return [("WWW-Authenticate", f"Bearer {challenge}")]
+
+    @property
+    def fields(self) -> dict[str, object]:
+        return {"error": self.error, "description": self.message, "realm": self.realm} if self.error else {}
+
+
+class Unauthorized(OfTokens):
     status = 401
     title = "Unauthorized"
 
+    def __init__(self, message: str, error: str = "AuthTokenUnauthorizedException", realm: str | None = None) -> None:
+        super().__init__(message, error, realm)
 
-class Forbidden(RestError):
+
+class Forbidden(OfTokens):
+    """Without `error`, where no token would help, for instance a page of another origin."""
+
     status = 403
     title = "Forbidden"
 
@@ -203,6 +235,12 @@ class NoExecutor(ServerError):
 
     status = 504
     title = "Gateway Timeout"
+
+
+def _quoted(text: str) -> str:
+    """As a quoted string of a header field, which has printable ASCII only."""
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def body(error: RestError) -> bytes:

@@ -38,6 +38,7 @@ from wsme.api import FunctionDefinition
 from wsme.exc import ClientSideError
 
 from zuul.web import bodies
+from zuul.web.auth import ACTIONS, Guard
 from zuul.web.backends.replies import Document, Reply, as_declared
 from zuul.web.collections import DEFAULT_LIMIT, Choice, Collection
 from zuul.web.errors import BadReply, BadRequest
@@ -46,7 +47,7 @@ from zuul.web.rendering import render_json, render_xml
 from zuul.web.renderings import Rendering, Renderings
 from zuul.web.resources.base import Body
 from zuul.web.snapshots import Snapshot, accepts_gzip, entity_tags, respond
-from zuul.web.urls import Controller
+from zuul.web.urls import Controller, not_here
 
 JSON = "application/json"
 XML = "application/xml"
@@ -173,6 +174,33 @@ def expose(
         pecan.expose(generic=False)(answer)
         _cfg(answer)["argspec"] = pecan.util.getargspec(_answer_signature)
         answer.exposed = exposed  # type: ignore[attr-defined]
+        return answer
+
+    return decorate
+
+
+def requires(action: str) -> Callable[[Controller], Controller]:
+    """Demand a token whose bearer may do something, above `@expose`. Who it is, is `zuul.identity` in the environ.
+
+    The tenant is the controller's `_tenant`; None is any. Without an `[auth]` section there is nothing at the URL.
+
+    :param action: one of `zuul.web.auth.ACTIONS`.
+    """
+    if action not in ACTIONS:
+        raise ValueError(f"{action} is no action: {', '.join(ACTIONS)}")
+
+    def decorate(controller: Controller) -> Controller:
+        @functools.wraps(controller)
+        def answer(self: Any, request: webob.Request, response: webob.Response, *from_path: str) -> webob.Response:
+            guard: Guard | None = request.environ.get("zuul.guard")
+            if guard is None or not guard.enabled:
+                raise not_here(request)
+            tenant = getattr(self, "_tenant", None)
+            authorization = request.headers.get("Authorization")
+            request.environ["zuul.identity"] = guard.admit(authorization, action, tenant)
+            return controller(self, request, response, *from_path)
+
+        answer.action = action  # type: ignore[attr-defined]
         return answer
 
     return decorate

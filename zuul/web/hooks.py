@@ -10,6 +10,7 @@ from pecan.hooks import PecanHook
 from webob.exc import HTTPException
 
 from zuul.web import errors
+from zuul.web.auth import Guard
 from zuul.web.expose import Dialect
 from zuul.web.filters import error_headers
 
@@ -17,14 +18,19 @@ log = logging.getLogger("zuul.web")
 
 
 class DialectHook(PecanHook):  # type: ignore[misc]
-    """Tells the controllers in which map they have been found, and keeps Pecan out of the choice of a type."""
+    """What controllers find in the environ: their map's dialect, and the guard, whom to ask about tokens.
 
-    def __init__(self, dialect: Dialect) -> None:
+    It keeps Pecan out of the choice of a type, too.
+    """
+
+    def __init__(self, dialect: Dialect, guard: Guard | None = None) -> None:
         self._dialect = dialect
+        self._guard = guard
 
     def on_route(self, state: object) -> None:
         environ = state.request.environ  # type: ignore[attr-defined]
         environ["zuul.dialect"] = self._dialect
+        environ["zuul.guard"] = self._guard
         # expose.py looks at it. To Pecan it would be a reason for a 406, which neither we nor upstream have.
         environ["zuul.accept"] = environ.pop("HTTP_ACCEPT", "")
 

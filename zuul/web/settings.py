@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import Any, Generic, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
+from zuul.web.rules import Rule, parse_rules
+
 PLACES = ("/etc/zuul/zuul.conf", "~/zuul.conf")
 """Where upstream looks when nobody names a file; the first that exists is read."""
 
@@ -130,6 +132,11 @@ def _origins(text: str) -> tuple[str, ...]:
     raise ValueError
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = (name.strip() for name in text.split(","))
+    return tuple(_accept(name, re.fullmatch(r"[^/\0\s]+", name) is not None) for name in names)
+
+
 def _boolean(text: str) -> bool:
     try:
         return configparser.ConfigParser.BOOLEAN_STATES[text.lower()]
@@ -154,6 +161,8 @@ HOST: Kind[str] = Kind("a host name or an IP address without brackets", _host)
 PORT = whole(1, 65535)
 HTTP_URL = url("http", "https")
 ORIGINS: Kind[tuple[str, ...]] = Kind("origins such as https://zuul.example.com, with commas, or *", _origins)
+TENANTS: Kind[tuple[str, ...]] = Kind("names of tenants, with commas, or *", _names)
+RULES: Kind[tuple[Rule, ...]] = Kind("rules such as groups=ci, with commas", parse_rules)
 PATH: Kind[str] = Kind("a path", _path)
 FILE: Kind[str] = Kind("the path of a readable file", _file)
 DIRECTORY: Kind[str] = Kind("the path of a readable directory", _directory)
@@ -244,8 +253,11 @@ class Rest:
         number(1, 3600), 30.0, "How long a viewer may not read before it is closed.", unit="seconds"
     )
     allowed_origins: tuple[str, ...] | None = option(
-        ORIGINS, None, "Origins whose pages may open websockets, or `*`; without it, those of the same host."
+        ORIGINS,
+        None,
+        "Origins whose pages may act, send cookies and open websockets; `*`: any; without it, the same host.",
     )
+    read_origins: tuple[str, ...] = option(ORIGINS, ("*",), "Origins whose pages may read, besides those, or `*`.")
     log_wait: float = option(
         number(0, 86400), 600.0, "How long the log of a queued build is waited for.", unit="seconds"
     )
@@ -264,6 +276,20 @@ class Rest:
     whitelabel_tenant: str | None = option(
         TENANT, None, "The one tenant to serve at the root: `/api/status`, `/status.json` and so on."
     )
+    authorization_cache: float = option(
+        number(0, 3600), 30.0, "How long the scheduler's word on who is an administrator counts.", unit="seconds"
+    )
+    protected_tenants: tuple[str, ...] | None = option(
+        TENANTS, None, "Tenants that nobody reads without a token, their logs and events included; `*`: all."
+    )
+    may_read: tuple[Rule, ...] | None = option(
+        RULES, None, "Who reads those tenants, besides their administrators and whoever may do something there."
+    )
+    may_enqueue: tuple[Rule, ...] | None = option(RULES, None, "Who may enqueue, besides administrators.")
+    may_dequeue: tuple[Rule, ...] | None = option(RULES, None, "Who may dequeue, besides administrators.")
+    may_promote: tuple[Rule, ...] | None = option(RULES, None, "Who may promote, besides administrators.")
+    may_autohold: tuple[Rule, ...] | None = option(RULES, None, "Who may make and end holds, besides administrators.")
+    may_nodes: tuple[Rule, ...] | None = option(RULES, None, "Who may touch nodes, besides administrators.")
 
 
 @dataclass(frozen=True)
@@ -337,7 +363,7 @@ def read(path: str | None) -> Settings:
     :raises ConfigError: the file cannot be read, or an option that we read holds what it must not.
     """
     file = _File(_locate(path))
-    return Settings(
+    settings = Settings(
         path=file.path,
         gearman=_gearman(file),
         zookeeper=_zookeeper(file),
@@ -347,6 +373,9 @@ def read(path: str | None) -> Settings:
         connections=tuple(_connection(file, section, name) for section, name in file.named("connection")),
         rest=Rest(**file.declared("rest", Rest)),
     )
+    if settings.rest.protected_tenants and not settings.auth:
+        file.refuse("rest", "protected_tenants", "takes a section [auth NAME], or nobody could read them")
+    return settings
 
 
 def _table(section: str, declaration: type[Web] | type[Rest]) -> Iterator[Option]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from zuul.web.auth.guard import default_realm
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.expose import expose
 from zuul.web.resources.base import JsonObject
@@ -83,11 +84,4 @@ def _authentication(settings: Settings) -> Authentication:
         if openid:
             realm.scope = section.options.get("scope", "openid profile")
         realms[str(section.realm)] = realm
-    return Authentication(realms=realms, default_realm=_default_realm(settings))
-
-
-def _default_realm(settings: Settings) -> str | None:
-    for section in reversed(settings.auth):
-        if section.default:
-            return section.realm
-    return settings.auth[0].realm if settings.auth else None
+    return Authentication(realms=realms, default_realm=default_realm(settings.auth))
