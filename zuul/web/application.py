@@ -16,6 +16,7 @@ from types import MappingProxyType
 from paste.deploy import loadapp
 from paste.urlmap import URLMap
 
+from zuul.web.audit import Audit
 from zuul.web.auth import Guard
 from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
@@ -54,6 +55,7 @@ class Services:
     scheduler: Scheduler
     snapshots: Snapshots
     guard: Guard
+    audit: Audit
 
     @classmethod
     def build(
@@ -74,7 +76,7 @@ class Services:
             stale_seconds=settings.rest.status_stale,
             shared=SharedSnapshots(f"{settings.path} {settings.gearman}") if share_snapshots else None,
         )
-        return cls(settings, scheduler, snapshots, Guard(settings.auth, settings.rest, scheduler))
+        return cls(settings, scheduler, snapshots, Guard(settings.auth, settings.rest, scheduler), Audit())
 
     def close(self) -> None:
         self.snapshots.close()
@@ -128,12 +130,14 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    return pecan_application(api.url_map(found.settings, found.scheduler, found.snapshots), API, found.guard)
+    return pecan_application(
+        api.url_map(found.settings, found.scheduler, found.snapshots), API, found.guard, found.audit
+    )
 
 
 def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    return pecan_application(v1.url_map(found.settings, found.scheduler, found.snapshots), V1, found.guard)
+    return pecan_application(v1.url_map(found.settings, found.scheduler, found.snapshots), V1, found.guard, found.audit)
 
 
 def site_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:

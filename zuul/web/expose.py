@@ -197,7 +197,8 @@ def requires(action: str) -> Callable[[Controller], Controller]:
                 raise not_here(request)
             tenant = getattr(self, "_tenant", None)
             authorization = request.headers.get("Authorization")
-            request.environ["zuul.identity"] = guard.admit(authorization, action, tenant)
+            identity = request.environ["zuul.identity"] = guard.identify(authorization)
+            guard.check(identity, action, tenant)
             return controller(self, request, response, *from_path)
 
         answer.action = action  # type: ignore[attr-defined]

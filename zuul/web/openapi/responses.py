@@ -53,7 +53,12 @@ OF_ANY_ROUTE: tuple[type[errors.RestError], ...] = (
 
 OF_BACKENDS: tuple[type[errors.RestError], ...] = (errors.BadReply, errors.Unavailable, errors.Timeout)
 
-OF_ACTIONS = {errors.Unauthorized, errors.Forbidden, errors.BrokenOff, errors.OutcomeUnknown}
+OF_ACTIONS: set[type[errors.RestError]] = {
+    errors.Unauthorized,
+    errors.Forbidden,
+    errors.BrokenOff,
+    errors.OutcomeUnknown,
+}
 
 ERROR: Schema = {
     "type": "object",
@@ -82,7 +87,7 @@ def add_components(spec: APISpec) -> None:
     for name, (always, of, meaning) in HEADERS.items():
         spec.components.header(name, {"description": meaning, "required": always, "schema": {"type": of}})
     spec.components.schema("Error", ERROR)
-    of_some = (errors.NotFound, errors.Conflict, errors.UnsupportedMediaType)
+    of_some: tuple[type[errors.RestError], ...] = (errors.NotFound, errors.Conflict, errors.UnsupportedMediaType)
     for error in (*OF_ANY_ROUTE, *of_some, *OF_BACKENDS, *sorted(OF_ACTIONS, key=lambda error: error.status)):
         spec.components.response(error.__name__, _failure(error))
     unchanged = {"description": "What the client has is still good.", "headers": {name: name for name in OF_ALL}}
