@@ -192,10 +192,18 @@ def test_the_transports_errors_pass(scheduler, name, error):
         ask(scheduler(error), name)
 
     if name in WRITES and isinstance(error, BadReply):
-        assert (type(raised.value), raised.value.__cause__) == (BrokenOff, error)
+        assert (type(raised.value), raised.value.__cause__) == (OutcomeUnknown, error)
         assert raised.value.fields == {"outcome": "unknown"}
     else:
         assert raised.value is error
+
+
+@writes
+def test_a_crash_at_a_write_may_have_done_a_part_of_it(scheduler, name):
+    with pytest.raises(BrokenOff) as raised:
+        ask(scheduler(Refused("Traceback (most recent call last):\n  ...\nKeyError: 'x'\n")), name)
+
+    assert raised.value.fields == {"outcome": "unknown"}
 
 
 def test_changes_that_cannot_be_promoted_are_a_refusal_as_nothing_was_done_yet(scheduler):

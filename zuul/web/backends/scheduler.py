@@ -15,7 +15,7 @@ from typing import Any
 
 from zuul.web.backends.replies import FRESH_SECONDS, Replies, Reply
 from zuul.web.backends.rpc.interface import Transport
-from zuul.web.errors import BadReply, BrokenOff, NotFound, Refused
+from zuul.web.errors import BadReply, BrokenOff, NotFound, OutcomeUnknown, Refused
 
 log = logging.getLogger("zuul.web.scheduler")
 
@@ -56,8 +56,8 @@ class Scheduler:
 
     :param timeout_seconds: the deadline of each call.
 
-    All of them raise `Unavailable`, `Timeout` and `BadReply`; the writes raise `OutcomeUnknown` too, and `BrokenOff`
-    for a `BadReply`: who crashes while he does something may have done a part of it.
+    All of them raise `Unavailable`, `Timeout` and `BadReply`; the writes raise `OutcomeUnknown` too, and
+    `BrokenOff` for a crash: who crashes while he does something may have done a part of it.
     """
 
     def __init__(self, transport: Transport, *, timeout_seconds: float, cache_bytes: int) -> None:
@@ -292,7 +292,10 @@ class Scheduler:
         try:
             self._call(function, arguments, retry=False)
         except BadReply as error:
-            raise BrokenOff(f"{error.message}; it may have been done in part") from error
+            if isinstance(error.__cause__, Refused):
+                raise BrokenOff(f"{error.message}; it may have been done in part") from error
+            # gearman says so too for a scheduler that ended while it had the job.
+            raise OutcomeUnknown(f"{error.message}; it may have been done") from error
 
 
 def _decoded(function: str, reply: bytes, *types: type) -> Any:
