@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from zuul.web.backends.rpc.gearman import GearmanWorker, start_server
+from zuul.web.backends.rpc.gearman_worker import GearmanWorker, start_server
 from zuul.web.sandbox.scenario import load
 from zuul.web.sandbox.scheduler import SandboxScheduler
 

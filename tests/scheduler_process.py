@@ -4,7 +4,7 @@
 import signal
 import sys
 
-from zuul.web.backends.rpc.gearman import GearmanWorker, start_server
+from zuul.web.backends.rpc.gearman_worker import GearmanWorker, start_server
 from zuul.web.sandbox.scenario import load
 from zuul.web.sandbox.scheduler import SandboxScheduler
 

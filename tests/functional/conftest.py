@@ -8,6 +8,7 @@ import json
 import pytest
 from contract import CheckedApp, checking
 from functional.admins import Acting
+from log_server import ScriptedServer
 from webob import Request
 
 from zuul.web import application
@@ -136,3 +137,12 @@ def acting(make_app):
 def acting_with(make_app):
     """The same over a scheduler of which some functions are replaced."""
     return lambda **replaced: Acting(make_app, **replaced)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server that answers by its `script`."""
+    monkeypatch.setenv("no_proxy", "*")
+    server = ScriptedServer()
+    yield server
+    server.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every route, with a URL of it that the sandbox answers. As a program it prints doc/routes.md."""
+"""Every route, with a URL of it that the sandbox answers, streams included. As a program it prints doc/routes.md."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 from wsme.types import isarray, iscomplex
 
 from zuul.web.application import document_of, parts, with_all_options
+from zuul.web.controllers.streams import is_stream
 from zuul.web.openapi.document import Part
 from zuul.web.urls import Route, routes
 
 CHANGE = "700069,5"
 """In the gate of the sandbox."""
+
+BUILD = "c9b1d3d1e8a14b0c9f5d0d3a7f6b2e11"
 
 EXAMPLES = {
     "/v1": "/v1",
@@ -36,6 +39,9 @@ EXAMPLES = {
     "/v1/tenants/{tenant}/projects/{project}": "/v1/tenants/example/projects/core%2Fcompute",
     "/v1/tenants/{tenant}/projects/{project}/keys/secrets": "/v1/tenants/example/projects/core/compute/keys/secrets",
     "/v1/tenants/{tenant}/projects/{project}/keys/ssh": "/v1/tenants/example/projects/core%2Fcompute/keys/ssh",
+    "/v1/tenants/{tenant}/builds/{uuid}/log": f"/v1/tenants/example/builds/{BUILD}/log",
+    "/v1/tenants/{tenant}/console-stream": "/v1/tenants/example/console-stream",
+    "/v1/tenants/{tenant}/events": "/v1/tenants/example/events",
     "/v1/tenants/{tenant}/config-errors": "/v1/tenants/example/config-errors",
     "/v1/tenants/{tenant}/holds": "/v1/tenants/example/holds",
     "/v1/tenants/{tenant}/holds/{request_id}": "/v1/tenants/example/holds/0000000001",
@@ -58,10 +64,13 @@ EXAMPLES = {
     "/api/tenant/{tenant}/key/{project}.pub": "/api/tenant/example/key/core/compute.pub",
     "/api/tenant/{tenant}/project-ssh-key/{project}.pub": "/api/tenant/example/project-ssh-key/core/compute.pub",
     "/api/tenant/{tenant}/config-errors": "/api/tenant/example/config-errors",
+    "/api/tenant/{tenant}/console-stream": "/api/tenant/example/console-stream",
     "/api/tenant/{tenant}/autohold": "/api/tenant/example/autohold",
     "/api/tenant/{tenant}/autohold/{request_id}": "/api/tenant/example/autohold/0000000001",
     "/": "/",
     "/tenants.json": "/tenants.json",
+    "/console-stream": "/console-stream",
+    "/{tenant}/console-stream": "/example/console-stream",
     "/{tenant}/status.json": "/example/status.json",
     "/{tenant}/status": "/example/status",
     "/{tenant}/status/change/{change}": f"/example/status/change/{CHANGE}",
@@ -71,15 +80,24 @@ EXAMPLES = {
 }
 
 COVERED_BY = "tests/functional/test_openapi_routes.py"
+STREAMS_COVERED_BY = "tests/functional/test_streams.py"
 
 
 class Described(NamedTuple):
-    """A route of a map, at its whole template, and its name in the document."""
+    """A route of a map, at its whole template, and what the document has there."""
 
     template: str
     route: Route
     part: Part
-    operation_id: str
+    operation: dict[str, Any]
+
+    @property
+    def operation_id(self) -> str:
+        return self.operation["operationId"]
+
+    @property
+    def is_stream(self) -> bool:
+        return is_stream(self.route)
 
     @property
     def result(self) -> Any:
@@ -94,8 +112,7 @@ def all_routes() -> list[Described]:
     for part in parts(services):
         for route in routes(part.url_map):
             template = f"{part.mount}{route.template}" or "/"
-            operation = paths[template][route.method.lower()]
-            found.append(Described(template, route, part, operation["operationId"]))
+            found.append(Described(template, route, part, paths[template][route.method.lower()]))
     return found
 
 
@@ -104,6 +121,11 @@ def methods(described: Described) -> str:
 
 
 def type_name(described: Described) -> str:
+    if described.is_stream:
+        responses = described.operation["responses"]
+        forms = {"text/plain": "text", "text/event-stream": "Server-Sent Events"}
+        found = [forms[name] for name in responses.get("200", {}).get("content", ())]
+        return ", ".join(["websocket"] * ("101" in responses) + found)
     if described.route.controller.exposed.content_type == "text/plain":
         return "text"
     result = described.result
@@ -121,13 +143,14 @@ def page() -> str:
         "[openapi.yaml](openapi.yaml). `/api/v1` is the same as `/v1`. The route",
         "`/api/tenant/{tenant}/project/{project}/autohold` is there where zuul.conf has a section `[auth NAME]`. Each",
         f"route is asked in `{COVERED_BY}`; `pytest {COVERED_BY} -k NAME`",
-        "runs the tests of one.",
+        "runs the tests of one. Streams ([streaming.md](streaming.md)) are served outside of the applications; what",
+        f"these say in their place is asked in `{STREAMS_COVERED_BY}`.",
         "",
         "| URL | methods | name | answer | test |",
         "|---|---|---|---|---|",
     ]
     for described in all_routes():
-        test = f"`test_get[{described.operation_id}]`"
+        test = f"`{'test_get_is_421' if described.is_stream else 'test_get'}[{described.operation_id}]`"
         cells = (
             f"`{described.template}`",
             methods(described),

@@ -1,154 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`zuul-rest tail` against a server that does whatever a script says: what comes out is exactly the log.
+"""How `zuul-rest tail` follows a log through whatever a server does: what comes out is exactly the log.
 
-The server stands on a socket of 127.0.0.1 in a thread. Nobody sleeps: the pauses are counted only.
+Nobody sleeps: the pauses are counted only.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
-import os
-import pty
 import random
-import re
-import select
-import signal
 import socket
-import struct
-import subprocess
-import sys
 import threading
 from email.utils import formatdate
 
 import pytest
+from log_server import (
+    BYTES,
+    END,
+    LOG,
+    PING,
+    UUID,
+    chunked,
+    error,
+    events,
+    head,
+    refusal,
+    stream,
+    tenants,
+    text_event,
+)
 
 from zuul.web.build_url import Build
 from zuul.web.tail import LOST_TRIES, TRIES, Follower, LogError
-
-UUID = "3c2d5b0f6b3c4f0e9d1a7c55d0b2a111"
-LOG = "".join(
-    f"2026-01-01 00:00:{n % 60:02}.000000 | \x1b[3{n % 8}mubuntu\x1b[0m | line {n} äö€🙂 \u2028{' ' * (n % 3)}\n"
-    + ("progress 1\rprogress 2\r\n" if n % 7 == 0 else "\n" if n % 11 == 0 else "")
-    for n in range(300)
-)
-BYTES = LOG.encode()
-
-END = b'event: end\ndata: {"code": 1000, "reason": "No more data"}\n\n'
-PING = b": ping\n\n"
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-
-
-def error(code, reason):
-    return b"event: error\ndata: " + json.dumps({"code": code, "reason": reason}).encode() + b"\n\n"
-
-
-def text_event(text, end):
-    if "\r" in text:
-        return f"event: json\nid: {end}\ndata: {json.dumps(text)}\n\n".encode()
-    return f"id: {end}\n".encode() + b"".join(f"data: {line}\n".encode() for line in text.split("\n")) + b"\n"
-
-
-def events(start=0, end=None, seed=0):
-    """The log between two offsets as a server of ours sends it, in events of any size."""
-    rng = random.Random(seed)
-    text = BYTES[start:end].decode()
-    sent = []
-    while text:
-        piece, text = text[: (size := rng.choice([1, 5, 80, 400]))], text[size:]
-        start += len(piece.encode())
-        sent.append(text_event(piece, start))
-    return b"".join(sent)
-
-
-def head(status="200 OK", content_type="text/event-stream", **fields):
-    lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
-    return "\r\n".join([*lines, "", ""]).encode()
-
-
-def stream(*parts):
-    """A response that ends with its connection."""
-    return head(Connection="close") + b"".join(parts)
-
-
-def chunked(body, size=1000):
-    pieces = [body[i : i + size] for i in range(0, len(body), size)]
-    return head(Transfer_Encoding="chunked") + b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
-
-
-def refusal(status, words=None, **fields):
-    body = json.dumps({"faultcode": "Client", "faultstring": words, "debuginfo": None}).encode() if words else b"<html>"
-    kind = "application/json" if words else "text/html"
-    return head(status, kind, Content_Length=len(body), **fields) + body
-
-
-def tenants(*names):
-    return head(content_type="application/json") + json.dumps([{"name": name} for name in names]).encode()
-
-
-class Request:
-    def __init__(self, text):
-        line, *fields = text.split("\r\n")
-        self.path = line.split(" ")[1]
-        self.fields = dict(field.split(": ", 1) for field in fields if field)
-        self.start = int(self.fields.get("Last-Event-Id", "0"))
-
-
-class ScriptedServer:
-    """Answers each connection with the next part of its script: bytes, or a function of the request; then it closes.
-
-    A part `RESET` resets the connection without an answer. After the script comes what its last part was.
-    """
-
-    RESET = object()
-
-    def __init__(self):
-        self.script = []
-        self.requests = []
-        self.hold = threading.Event()
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self):
-        while True:
-            connection, _ = self._socket.accept()
-            with connection:
-                received = b""
-                while b"\r\n\r\n" not in received:
-                    piece = connection.recv(65536)
-                    if not piece:
-                        return
-                    received += piece
-                self.requests.append(Request(received.decode()))
-                part = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-                if part is self.RESET:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    continue
-                with contextlib.suppress(OSError):
-                    for piece in [part] if isinstance(part, bytes) else part(self.requests[-1]):
-                        connection.sendall(piece)
-
-    def close(self):
-        self.hold.set()
-        with socket.create_connection(self._socket.getsockname()):
-            pass  # the thread ends
-        self._thread.join(10)
-        self._socket.close()
-
-
-@pytest.fixture
-def server():
-    server = ScriptedServer()
-    yield server
-    server.close()
 
 
 class Reader:
@@ -441,108 +323,3 @@ def test_what_speaks_no_http_is_one_line(server, reader):
     server.script = [b"SSH-2.0-OpenSSH_9.2\r\n"]
 
     assert reader.fail().startswith(f"{server.url} is no HTTP server")
-
-
-# The command itself, in a process of its own.
-
-
-def command(*arguments, **options):
-    return subprocess.Popen([sys.executable, "-m", "zuul.web.cli", "tail", *arguments], **options)
-
-
-def run(*arguments, env=()):
-    process = command(
-        *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "no_proxy": "*", **dict(env)}
-    )
-    out, err = process.communicate(timeout=20)
-    return process.returncode, out, err.decode()
-
-
-def test_the_log_and_nothing_else_goes_to_standard_output(server):
-    server.script = [stream(b"retry: 1\n\n", events(0, 1000)), lambda r: [stream(events(r.start), END)]]
-    url = f"{server.url}/t/example/stream/{UUID}?logfile=console.log"
-
-    assert run(url) == (0, BYTES, "")
-
-
-def test_what_happens_is_told_who_wants_to_know(server):
-    server.script = [stream(b"retry: 1\n\n", events(0, 1000)), lambda r: [stream(events(r.start), END)]]
-
-    status, out, err = run("-v", "--tenant", "example", UUID, env={"ZUUL_REST_URL": server.url})
-
-    assert (status, out) == (0, BYTES)
-    assert re.fullmatch(
-        "zuul-rest: the connection was cut; trying again in 0.0 s\nzuul-rest: this was the whole log\n", err
-    )
-
-
-def test_why_there_is_no_log_is_told_in_any_case(server):
-    server.script = [tenants("example"), refusal("404 Not Found", "no")]
-
-    assert run(UUID, "--server", server.url) == (1, b"", f"zuul-rest: no tenant of {server.url} runs a build {UUID}\n")
-
-
-def test_the_server_may_be_that_of_a_zuul_conf(server, tmp_path):
-    server.script = [refusal("404 Not Found", "A \x1b[2Jlie.")]
-    conf = tmp_path / "zuul.conf"
-    conf.write_text(f"[web]\nport = {server.url.rpartition(':')[2]}\n")
-
-    status, _, err = run(UUID, "-c", str(conf), "--tenant", "example", env={"ZUUL_REST_URL": ""})
-
-    assert (status, err) == (1, f"zuul-rest: tenant example of {server.url}: A  [2Jlie.\n")
-
-
-def test_a_wrong_call_is_2():
-    status, out, err = run("console.log")
-
-    assert (status, out) == (2, b"")
-    assert err == "zuul-rest: console.log: this is neither a build's uuid nor a URL that names one\n"
-
-
-def test_a_reader_that_has_enough_ends_it_quietly(server):
-    def first_a_line(request):
-        line = BYTES.index(b"\n") + 1
-        yield stream(events(0, line))
-        server.hold.wait(20)
-        yield events(line) + END
-
-    server.script = [first_a_line]
-    url = f"{server.url}/v1/tenants/example/builds/{UUID}/log"
-    with command(url, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout.readline() == BYTES.split(b"\n")[0] + b"\n"
-        process.stdout.close()
-        server.hold.set()
-        assert process.stderr.read() == b""
-    assert process.returncode == 141
-
-
-def test_a_full_disk_is_one_line(server):
-    server.script = [stream(events(), END)]
-    with open("/dev/full", "wb") as full:
-        process = command(
-            f"{server.url}/v1/tenants/example/builds/{UUID}/log", stdout=full, stderr=subprocess.PIPE, text=True
-        )
-        _, err = process.communicate(timeout=20)
-
-    assert (process.returncode, err) == (1, "zuul-rest: the log cannot be written: No space left on device\n")
-
-
-def test_control_c_leaves_a_terminal_without_colours(server):
-    def hold(request):
-        yield stream(text_event("\x1b[31mred", 8))
-        server.hold.wait(20)
-
-    server.script = [hold]
-    terminal, end = pty.openpty()
-    process = command(f"{server.url}/v1/tenants/example/builds/{UUID}/log", stdout=end, stderr=end)
-    os.close(end)
-    shown = b""
-    with contextlib.suppress(OSError):  # which is how a terminal says that nobody is left
-        while select.select([terminal], [], [], 20)[0]:
-            shown += os.read(terminal, 1000)
-            if shown == b"\x1b[31mred":
-                process.send_signal(signal.SIGINT)
-    os.close(terminal)
-
-    assert process.wait(20) == 130
-    assert shown == b"\x1b[31mred\x1b[0m"

@@ -151,9 +151,21 @@ def test_a_generated_client_has_errors_as_objects(sandbox, generated_client):
     assert answer.parsed.faultstring == "Tenant nope does not exist."
 
 
+def running_build(sandbox):
+    """The uuid of the build that has the longest way to go."""
+    with urllib.request.urlopen(f"{sandbox}/v1/tenants/example/status") as response:
+        pipelines = json.load(response)["pipelines"]
+    items = [item for one in pipelines for q in one["change_queues"] for head in q["heads"] for item in head]
+    jobs = [job for item in items for job in item["jobs"] if job["start_time"] and not job["result"]]
+    return max(jobs, key=lambda job: job["remaining_time"] or 0)["uuid"]
+
+
 @pytest.mark.timeout(600)
 def test_generated_requests_find_no_answer_that_the_document_does_not_have(sandbox, tmp_path):
-    config = Path(__file__).with_name("schemathesis.toml")
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(
+        Path(__file__).with_name("schemathesis.toml").read_text().replace("RUNNING_BUILD", running_build(sandbox))
+    )
     command = [program("schemathesis"), "--config-file", str(config), "run", f"{sandbox}/openapi.json"]
     more = ["--checks", "all", "--max-examples", "20", "--request-timeout", "20", "--no-color", "--generation-database"]
     done = subprocess.run([*command, *more, "none"], cwd=tmp_path, capture_output=True, text=True, timeout=600)

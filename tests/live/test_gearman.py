@@ -31,6 +31,7 @@ class Worker:
         keys = (server.tls.key, server.tls.cert, server.tls.ca) if server.tls else (None, None, None)
         self._gear.addServer("127.0.0.1", server.port, *keys)
         self._gear.waitForServer(10)
+        self._connections = list(self._gear.active_connections)
         for name in functions:
             self._gear.registerFunction(name)
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
@@ -61,6 +62,8 @@ class Worker:
         for thread in self._threads:
             thread.join(10)
         self._gear.shutdown()
+        for connection in self._connections:  # gear forgets one that it was about to connect again
+            connection.disconnect()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import pytest
 from services import free_port, listening, wait_until
 
-from zuul.web.backends.rpc.gearman import GearmanWorker, start_server
+from zuul.web.backends.rpc.gearman_worker import GearmanWorker, start_server
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gear")
 

@@ -25,6 +25,7 @@ FLOORS = {
     ),
     "controllers": ("controllers", "streaming", "sandbox", "site", "documentation"),
     "expose": (
+        "negotiation",
         "expose",
         "hooks",
         "filters",
@@ -43,7 +44,7 @@ FLOORS = {
 """From top to bottom. A module may import from its own floor and from those below."""
 
 OWNERS = {
-    "gear": ("backends/rpc/gearman.py",),
+    "gear": ("backends/rpc/gearman_link.py", "backends/rpc/gearman_worker.py"),
     "kazoo": ("backends/nodepool.py", "backends/rpc/zookeeper.py"),
     "sqlalchemy": ("backends/history.py", "backends/spool.py"),
     "twisted": ("server.py", "channel.py", "streaming/", "backends/finger.py"),

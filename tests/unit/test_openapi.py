@@ -22,6 +22,7 @@ from zuul.web.openapi.parameters import PATH
 from zuul.web.openapi.responses import ERROR
 from zuul.web.openapi.schemas import Schemas, attribute_texts, sample_of, text_of
 from zuul.web.resources.base import JsonObject, Resource, always, sometimes
+from zuul.web.resources.events import MESSAGES
 from zuul.web.resources.holds import HoldDetail
 from zuul.web.resources.jobs import Job, JobVariant
 from zuul.web.resources.status import Owner
@@ -144,6 +145,17 @@ def test_what_an_error_means_is_said_as_at_its_class(document):
     assert "Retry-After" in document["components"]["responses"]["Unavailable"]["headers"]
 
 
+def test_events_are_one_of_all_messages_told_apart_by_their_type(document):
+    schemas = document["components"]["schemas"]
+
+    assert schemas["TenantEvent"]["discriminator"]["mapping"] == {
+        type_: f"#/components/schemas/{datatype.__name__}" for type_, datatype in MESSAGES.items()
+    }
+    validator = Draft202012Validator({**schemas["TenantEvent"], "components": document["components"]})
+    for datatype in MESSAGES.values():
+        validator.validate(sample_of(datatype))
+
+
 def test_legacy_urls_have_no_query(document):
     parameters = document["paths"]["/{tenant}/jobs.json"]["get"]["parameters"]
 
@@ -178,6 +190,19 @@ def test_names_that_meet_get_the_words_before_too():
     names = operation_ids([(Route(template, "GET", print), Tenant) for template in templates])
 
     assert names == ["get_info", "get_tenant_info", "get_node_info"]
+
+
+def test_names_that_only_a_variable_tells_apart_are_told_what_it_is_of():
+    templates = [
+        "/console-stream",
+        "/{tenant}/console-stream",
+        "/keys/{source}/{project}.pub",
+        "/{tenant}/{project}.pub",
+    ]
+
+    names = operation_ids([(Route(template, "GET", print), None) for template in templates])
+
+    assert names == ["get_console_stream", "get_tenant_console_stream", "get_key_pub", "get_pub"]
 
 
 def test_other_methods_have_their_own_names():

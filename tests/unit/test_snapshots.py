@@ -12,7 +12,7 @@ import pytest
 
 from zuul.web import snapshots as module
 from zuul.web.errors import BadReply, NotFound, ServerError, Timeout, Unavailable
-from zuul.web.snapshots import Flight, Snapshot, Snapshots, accepts_gzip, respond
+from zuul.web.snapshots import Flight, Snapshot, Snapshots, respond
 
 PATIENCE_SECONDS = 20
 STALE_SECONDS = 60
@@ -587,36 +587,6 @@ MOMENT = 1_600_000_000
 )
 def test_forms_of_if_modified_since(snapshot, since, unchanged):
     assert (respond(snapshot, "", None, since).status == "304 Not Modified") is unchanged
-
-
-@pytest.mark.parametrize(
-    ("accept_encoding", "accepted"),
-    [
-        ("gzip", True),
-        ("GZIP", True),
-        ("x-gzip", True),
-        ("gzip, deflate, br", True),
-        ("br;q=1.0, gzip;q=0.8", True),
-        ("gzip ; q=0.001", True),
-        ("gzip;Q=1", True),
-        ("*", True),
-        ("identity, *;q=0.1", True),
-        ("*;q=0, gzip", True),
-        ("", False),
-        ("identity", False),
-        ("br, deflate", False),
-        ("gzip;q=0", False),
-        ("gzip;q=0.000", False),
-        ("gzip;q=0, *", False),
-        ("*;q=0", False),
-        ("gzip;q=nonsense", False),
-        ("gzip;q=nan", False),
-        ("gzipped", False),
-        (",;,", False),
-    ],
-)
-def test_who_accepts_gzip(accept_encoding, accepted):
-    assert accepts_gzip(accept_encoding) is accepted
 
 
 def test_items_are_found_by_id_wherever_they_are():

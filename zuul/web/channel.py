@@ -31,7 +31,8 @@ from zuul.web.filters import (
     log_access,
     request_id,
 )
-from zuul.web.snapshots import Answer, Flight, Snapshot, accepts_gzip, entity_tags, respond
+from zuul.web.negotiation import accepts_gzip, entity_tags
+from zuul.web.snapshots import Answer, Flight, Snapshot, respond
 
 LINGER_SECONDS = 2.0
 """How long a refused client may go on sending."""

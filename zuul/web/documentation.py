@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from zuul.web.errors import MethodNotAllowed, RestError
 from zuul.web.filters import Environ, StartResponse, WsgiApplication, refuse
-from zuul.web.snapshots import accepts_gzip, entity_tags
+from zuul.web.negotiation import accepts_gzip, both_tags, holds
 
 ASSETS = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
@@ -118,10 +118,9 @@ class Documentation:
 
 def _send(content: Content, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     zipped = content.gzipped is not None and accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-    plain_etag, gzip_etag = f'"{content.etag}"', f'"{content.etag}-gzip"'
-    about = [("ETag", gzip_etag if zipped else plain_etag), ("Vary", "Accept-Encoding")]
-    held = entity_tags(environ.get("HTTP_IF_NONE_MATCH", ""))
-    if held & {plain_etag, gzip_etag, "*"}:
+    tags = both_tags(content.etag)
+    about = [("ETag", tags[zipped]), ("Vary", "Accept-Encoding")]
+    if holds(environ.get("HTTP_IF_NONE_MATCH"), *tags):
         kept = [(name, value) for name, value in content.headers if name != "Content-Type"]
         start_response("304 Not Modified", [*about, *kept])
         return []

@@ -43,10 +43,11 @@ from zuul.web.backends.replies import Document, Reply, as_declared
 from zuul.web.collections import DEFAULT_LIMIT, Choice, Collection
 from zuul.web.errors import BadReply, BadRequest
 from zuul.web.filters import VARY_ACCEPT, wants_page
+from zuul.web.negotiation import accepts_gzip, both_tags, holds
 from zuul.web.rendering import render_json, render_xml
 from zuul.web.renderings import Rendering, Renderings
 from zuul.web.resources.base import Body
-from zuul.web.snapshots import Snapshot, accepts_gzip, entity_tags, respond
+from zuul.web.snapshots import Snapshot, respond
 from zuul.web.urls import Controller, not_here
 
 JSON = "application/json"
@@ -208,7 +209,7 @@ def requires(action: str) -> Callable[[Controller], Controller]:
 
 
 def plain(method: Controller) -> Controller:
-    """Declare a controller method that makes its response itself, without types, and is no part of any document."""
+    """Declare a controller method that makes its response itself, without types."""
     pecan.expose(generic=False)(method)
     return method
 
@@ -308,10 +309,9 @@ def _response(
 ) -> webob.Response:
     reply = rendering.reply
     compress = len(reply.body) >= COMPRESS_FROM_BYTES and accepts_gzip(request.headers.get("Accept-Encoding", ""))
-    headers = [("ETag", f'"{reply.etag}{"-gzip" if compress else ""}"'), *more_headers, *rendering.headers]
-    if_none_match = request.headers.get("If-None-Match")
-    held = entity_tags(if_none_match) if if_none_match is not None else set()
-    if held & {f'"{reply.etag}"', f'"{reply.etag}-gzip"', "*"}:
+    tags = both_tags(reply.etag)
+    headers = [("ETag", tags[compress]), *more_headers, *rendering.headers]
+    if holds(request.headers.get("If-None-Match"), *tags):
         return webob.Response(status=304, headerlist=headers, app_iter=[b""])
     body = reply.gzipped if compress else reply.body
     headers += [("Content-Type", f"{content_type}; charset=utf-8"), ("Content-Length", str(len(body)))]

@@ -26,7 +26,8 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from zuul.web import errors
-from zuul.web.snapshots import Snapshot, Snapshots, accepts_gzip, respond
+from zuul.web.negotiation import accepts_gzip
+from zuul.web.snapshots import Snapshot, Snapshots, respond
 
 log = logging.getLogger("zuul.web")
 access_log = logging.getLogger("zuul.web.access")

@@ -15,10 +15,9 @@ import resource as resource_limits
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-import webob
 from twisted.internet import defer, reactor, task, threads
 from twisted.python.threadpool import ThreadPool
 from twisted.web import http, resource, server, wsgi
@@ -26,10 +25,10 @@ from twisted.web import http, resource, server, wsgi
 from zuul.web import errors
 from zuul.web.application import Services, all_ours, services, snapshots_in_front
 from zuul.web.channel import Channel, ReadyAnswers
-from zuul.web.controllers import streams
 from zuul.web.filters import StatusUrls, WsgiApplication, error_headers
 from zuul.web.snapshots import Snapshots
-from zuul.web.streaming.service import Gate, Streaming
+from zuul.web.streaming.gate import Gate, gate_of
+from zuul.web.streaming.service import Streaming
 
 log = logging.getLogger("zuul.web.server")
 
@@ -58,7 +57,8 @@ def serve(application: WsgiApplication, found: Services) -> None:
     front = snapshots_in_front(application)
     ready = ReadyAnswers() if all_ours(application) else None
     # Filters that are not ours are asked about streams as about everything else.
-    streaming = _streaming(found, None if all_ours(application) else _gate(application, pool))
+    in_pool = partial(threads.deferToThreadPool, reactor, pool)
+    streaming = _streaming(found, None if all_ours(application) else gate_of(application, in_pool))
     site = _Site(
         _Everything(
             streaming, wsgi.WSGIResource(reactor, pool, ready.recording(application) if ready else application)
@@ -92,35 +92,6 @@ def serve_streams(found: Services) -> None:
 
 def _streaming(found: Services, gate: Gate | None = None) -> Streaming:
     return Streaming(found.settings, found.scheduler, found.snapshots, reactor, gate)
-
-
-def _gate(application: WsgiApplication, pool: ThreadPool) -> Gate:
-    """Whether the application lets a request for a stream pass, all the way to its controller."""
-
-    def ask(request: server.Request, path: str) -> defer.Deferred[bool]:
-        asking = webob.Request.blank(path, remote_addr=request.getClientAddress().host)
-        asking.query_string = request.uri.partition(b"?")[2].decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders():
-            if name.lower() not in (b"content-length", b"content-type"):
-                asking.headers[name.decode("latin-1")] = b",".join(values).decode("latin-1")
-        passed: list[bool] = []
-        asking.environ[streams.PASSED] = passed
-
-        def answer(response: tuple[str, list[tuple[str, str]], Iterable[bytes]]) -> bool:
-            status, headers, body = response
-            if passed:
-                return True
-            code, _, title = status.partition(" ")
-            request.setResponseCode(int(code), title.encode())
-            for name, value in headers:
-                request.responseHeaders.addRawHeader(name, value)
-            request.write(b"".join(body))
-            request.finish()
-            return False
-
-        return threads.deferToThreadPool(reactor, pool, asking.call_application, application).addCallback(answer)
-
-    return ask
 
 
 def _pool(threads: int) -> ThreadPool:

@@ -31,7 +31,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import quote
@@ -40,6 +40,7 @@ from wsgiref.util import FileWrapper
 from zuul.web import errors
 from zuul.web.errors import BadRequest, MethodNotAllowed, NotFound, RestError
 from zuul.web.filters import WsgiApplication, varying_by_accept, wants_page
+from zuul.web.negotiation import accepts_gzip, holds, unchanged_since
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -159,7 +160,7 @@ class Site:
 
     def _file(self, environ: WSGIEnvironment, file: bytes, name: str, path: str) -> Reply:
         """Send a file under the name that was asked for, which may be a link to one of another type."""
-        zipped = _accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")) and _has_gzip_sibling(file)
+        zipped = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")) and _has_gzip_sibling(file)
         stream = _open(file + b".gz" if zipped else file, path)
         facts = os.fstat(stream.fileno())
         etag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}{"-gz" if zipped else ""}"'
@@ -269,28 +270,13 @@ def _open(file: bytes, path: str) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _accepts_gzip(accept_encoding: str) -> bool:
-    weights = {}
-    for item in accept_encoding.lower().split(","):
-        coding, _, weight = item.partition(";")
-        weights[coding.strip()] = weight.replace(" ", "")
-    weight = weights.get("gzip", weights.get("*", "q=0"))
-    return re.fullmatch(r"q=0(\.0*)?", weight) is None
-
-
 def _is_unchanged(environ: WSGIEnvironment, etag: str, modified: int | None = None) -> bool:
-    """Whether the client's copy is good. If-Modified-Since counts only without If-None-Match (RFC 9110)."""
-    known = environ.get("HTTP_IF_NONE_MATCH")
-    if known is not None:
-        tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
-        return etag in tags or "*" in tags
+    """Whether the client's copy is good."""
+    if_none_match = environ.get("HTTP_IF_NONE_MATCH")
+    if if_none_match is not None:
+        return holds(if_none_match, etag)
     since = environ.get("HTTP_IF_MODIFIED_SINCE")
-    if since is None or modified is None:
-        return False
-    try:
-        return modified <= parsedate_to_datetime(since).timestamp()
-    except (ValueError, OverflowError):
-        return False  # not a date: as if it had not been sent
+    return since is not None and modified is not None and unchanged_since(since, modified)
 
 
 def _redirect_into(prefix: str) -> Reply:

@@ -25,14 +25,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from datetime import timezone
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 from functools import cached_property
 from typing import Any, Protocol
 
 import cachetools
 
 from zuul.web.errors import NotFound, RestError, ServerError, Timeout, Unavailable
+from zuul.web.negotiation import accepts_gzip, entity_tags, unchanged_since
 
 log = logging.getLogger("zuul.web.snapshots")
 
@@ -153,13 +153,7 @@ class Snapshot:
         if if_modified_since is not None:
             if if_modified_since == self.last_modified:
                 return self.etag
-            try:
-                since = parsedate_to_datetime(if_modified_since)
-                if since.tzinfo is None:  # asctime's form, which is in GMT too
-                    since = since.replace(tzinfo=timezone.utc)
-                return self.etag if int(self.changed_at) <= since.timestamp() else None
-            except (ValueError, TypeError, OverflowError):
-                return None
+            return self.etag if unchanged_since(if_modified_since, self.changed_at) else None
         return None
 
 
@@ -424,26 +418,3 @@ def respond(
 
 def _length(body: bytes) -> tuple[str, str]:
     return ("Content-Length", str(len(body)))
-
-
-def entity_tags(if_none_match: str) -> set[str]:
-    """The tags of an If-None-Match field, compared weakly as RFC 9110 wants it there."""
-    return {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-
-
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding field allows gzip: named, or by `*`, and not with a weight of zero."""
-    if accept_encoding == "gzip":
-        return True
-    accept_encoding = accept_encoding.lower()
-    if "gzip" not in accept_encoding and "*" not in accept_encoding:
-        return False
-    weights = {}
-    for part in accept_encoding.split(","):
-        name, _, parameters = part.partition(";")
-        weight = parameters.strip().removeprefix("q=")
-        try:
-            weights[name.strip()] = float(weight) if weight else 1.0
-        except ValueError:
-            weights[name.strip()] = 0.0
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0

@@ -12,7 +12,7 @@ from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import PipelinesController, StatusController
 from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
-from zuul.web.controllers.streams import StreamUrl
+from zuul.web.controllers.streams import STREAMS, StreamUrl
 from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
@@ -99,7 +99,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
             "key": Url(segments=None, template="{project}.pub", get=keys.get_secrets),
             "project-ssh-key": Url(segments=None, template="{project}.pub", get=keys.get_ssh),
             "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
-            "console-stream": StreamUrl(),
+            "console-stream": StreamUrl(STREAMS.console),
             "autohold": UrlMap({}, index=Url(get=holds.get_all), other=hold),
             **of_tenant,
         }

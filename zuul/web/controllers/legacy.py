@@ -22,6 +22,7 @@ from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import StatusController
 from zuul.web.controllers.projects import KeysController, without_suffix
+from zuul.web.controllers.streams import STREAMS, StreamUrl
 from zuul.web.controllers.tenants import TenantsController
 from zuul.web.errors import NotFound, RestError, ServerError
 from zuul.web.expose import expose
@@ -47,13 +48,20 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
                 "status": UrlMap({"change": change}, index=status),
                 "jobs.json": Url(get=JobsController(scheduler, name).get_all),
                 "keys": UrlOf("source", keys_of),
+                "console-stream": StreamUrl(STREAMS.console),
             },
             other=Url(
                 segments=None, template="{project}.pub", get=KeysController(scheduler, name, suffix=".pub").get_secrets
             ),
         )
 
-    return UrlMap({"tenants.json": Url(get=TenantsController(scheduler).get_all)}, other=UrlOf("tenant", tenant))
+    return UrlMap(
+        {
+            "tenants.json": Url(get=TenantsController(scheduler).get_all),
+            "console-stream": StreamUrl(STREAMS.console),
+        },
+        other=UrlOf("tenant", tenant),
+    )
 
 
 _with_content = re.compile(
@@ -61,6 +69,7 @@ _with_content = re.compile(
     r"|/(?P<tenant>[^/]+)/(?:status|status\.json|status/change/[^/]+|jobs\.json|.+\.pub)",
     re.DOTALL,
 ).fullmatch
+_is_stream = re.compile(r"(?:/[^/]+)?/console-stream", re.DOTALL).fullmatch
 _html = re.compile(
     r"/(?:(?:t/)?(?P<tenant>[^/]+)/)?(?P<page>status|jobs|builds)\.html|/(?P<tenants>tenants)\.html"
 ).fullmatch
@@ -202,6 +211,8 @@ class LegacyUrls:
         path = environ.get("PATH_INFO", "")
         if path[1:].partition("/")[0] in self._of_others:
             return self.inner(environ, start_response)
+        if _is_stream(path):
+            return self._content(environ, start_response)  # of any name, as where streams are served
         if self.has_pages and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             page = self._page_of_today(path)
             if page is not None:

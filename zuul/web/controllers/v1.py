@@ -13,7 +13,7 @@ from zuul.web.controllers.info import InfoController, TenantInfoController
 from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import ItemsController, PipelinesController, StatusController
 from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
-from zuul.web.controllers.streams import StreamUrl
+from zuul.web.controllers.streams import STREAMS, StreamUrl
 from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
@@ -68,9 +68,9 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
                 "projects": collection(projects, Url(segments=None, get=projects.get_one, endings=keys_of_project)),
                 "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
                 "holds": collection(holds, hold, post=with_token(holds.create)),
-                "builds": UrlOf("uuid", lambda uuid: UrlMap({"log": StreamUrl()})),
-                "console-stream": StreamUrl(),
-                "events": StreamUrl(),
+                "builds": UrlOf("uuid", lambda uuid: UrlMap({"log": StreamUrl(STREAMS.log)})),
+                "console-stream": StreamUrl(STREAMS.console),
+                "events": StreamUrl(STREAMS.events),
             },
             index=Url(given=(name,), get=tenants.get_one),
         )

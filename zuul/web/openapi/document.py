@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import yaml
 from apispec import APISpec
 
+from zuul.web.controllers.streams import is_stream
 from zuul.web.expose import JSON, Dialect
-from zuul.web.openapi import parameters, responses
+from zuul.web.openapi import parameters, responses, streams
 from zuul.web.openapi.names import operation_ids
 from zuul.web.openapi.schemas import Schemas, sample_of, text_of
 from zuul.web.urls import Controller, Route, UrlMap, routes
@@ -39,8 +40,11 @@ methods in `Allow`. Another method is 405.
 **Errors** are JSON with the keys `faultcode`, `faultstring` and `debuginfo`, at all URLs and whatever the client
 accepts. An unknown query parameter is an error. `X-Request-Id` names the request in the log.
 
-**Conditional requests.** Every answer has an `ETag`. With it in `If-None-Match`, the answer is 304 without a body until
-something has changed. Answers of 1 KiB and more are compressed for who accepts gzip.
+**Streams** (live logs, events) are there only in `zuul-rest serve` and `zuul-rest streamer`; other servers say 421.
+They are never cached, and their websockets take any query.
+
+**Conditional requests.** Every answer that is no stream has an `ETag`. With it in `If-None-Match`, the answer is 304
+without a body until something has changed. Answers of 1 KiB and more are compressed for who accepts gzip.
 
 **Collections** are bare arrays. `limit`, `marker` and `offset` choose a page; `X-Total` tells the number of all rows
 and `Link` leads to the next page. `sort_field` and `sort_dir` sort. A parameter with the name of an attribute chooses
@@ -81,11 +85,15 @@ def describe(parts: Iterable[Part]) -> Document:
     tags: dict[str, str] = {}
     for part in parts:
         found = routes(part.url_map)
-        names = operation_ids([(route, route.controller.exposed.result(part.dialect)) for route in found])  # type: ignore[attr-defined]
+        names = operation_ids([(route, _result(route, part)) for route in found])
         for route, name in zip(found, names, strict=True):
             tag, text = _tag(route.controller)
             tags.setdefault(tag, text)
-            operation = _operation(part, route, f"{part.prefix}{name}", tag, schemas)
+            name = f"{part.prefix}{name}"
+            if is_stream(route):
+                operation = streams.operation(route, name, tag, schemas)
+            else:
+                operation = _operation(part, route, name, tag, schemas)
             spec.path(f"{part.mount}{route.template}" or "/", operations={route.method.lower(): operation})
     for tag in sorted(tags):
         spec.tag({"name": tag, "description": tags[tag]})
@@ -123,6 +131,11 @@ def _operation(part: Part, route: Route, name: str, tag: str, schemas: Schemas) 
         route, exposed, part.dialect, text, schemas, reads_query=part.reads_query
     )
     return operation
+
+
+def _result(route: Route, part: Part) -> Any:
+    """The type of what a route sends; None for a stream."""
+    return None if is_stream(route) else route.controller.exposed.result(part.dialect)  # type: ignore[attr-defined]
 
 
 def _tag(controller: Controller) -> tuple[str, str]:

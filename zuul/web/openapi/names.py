@@ -3,7 +3,8 @@
 
 A name is made of the last words of a URL, and of as many before them as it takes to tell it from others:
 `get_info`, `get_tenant_info`. What stands before somebody's name is in the singular. An array at such a place is named
-by its rows too: `list_job_variants` is what one job has.
+by its rows too: `list_job_variants` is what one job has. Where only a name at the very beginning tells two apart, what
+it is of goes before: `get_console_stream`, `get_tenant_console_stream`.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from zuul.web.urls import Route
 
 
 class _Step(NamedTuple):
-    """Some words of a URL, and whether somebody's name follows them."""
+    """Some words of a URL, and the variable that follows them, if one does."""
 
     words: list[str]
-    named: bool
+    variable: str = ""
 
     def __str__(self) -> str:
-        if self.named and self.words:
+        if self.variable:
             return "_".join([*self.words[:-1], _singular(self.words[-1])])
         return "_".join(self.words)
+
+    def with_words(self) -> _Step:
+        """The same, by what the name is of where nothing stands before it."""
+        return self if any(self.words) else _Step([self.variable], self.variable)
 
 
 def operation_ids(found: Sequence[tuple[Route, Any]]) -> list[str]:
@@ -45,21 +50,25 @@ def operation_ids(found: Sequence[tuple[Route, Any]]) -> list[str]:
             for name, of_route, length in zip(names, steps, lengths, strict=True)
         ]
         if longer == lengths:
-            return names
+            break
         lengths = longer
+    return [
+        name if often[name] == 1 else _name(route.method, [step.with_words() for step in of_route], datatype)
+        for name, (route, datatype), of_route in zip(names, found, steps, strict=True)
+    ]
 
 
 def _steps(template: str) -> list[_Step]:
     steps: list[_Step] = []
     words: list[str] = []
     for segment in template.split("/")[1:]:
-        variable = re.fullmatch(r"{\w+}(.*)", segment)
+        variable = re.fullmatch(r"{(\w+)}(.*)", segment)
         if variable is None:
             words.append(_word(segment))
         else:
-            steps.append(_Step(words or [_word(variable[1])], True))
+            steps.append(_Step(words or [_word(variable[2])], variable[1]))
             words = []
-    return [*steps, _Step(words, False)] if words else steps
+    return [*steps, _Step(words)] if words else steps
 
 
 def _word(text: str) -> str:
@@ -74,7 +83,7 @@ def _name(method: str, steps: list[_Step], datatype: Any) -> str:
     words = "_".join(filter(None, map(str, steps)))
     is_array = isarray(datatype)
     verb = method.lower() if method != "GET" else "list" if is_array else "get"
-    if is_array and (not steps or steps[-1].named):
+    if is_array and (not steps or steps[-1].variable):
         before, _, last = words.rpartition("_")
         rows = _rows(datatype)
         words = "_".join(filter(None, [before if last and rows.startswith(last) else words, rows]))

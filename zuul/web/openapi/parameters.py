@@ -28,6 +28,7 @@ PATH = {
     "request_id": ("0000000001", "The id of a hold."),
     "source": ("gerrit", "The name of the connection that the project comes from."),
     "tenant": ("tenant-one", "The name of a tenant."),
+    "uuid": ("c9b1d3d1e8a14b0c9f5d0d3a7f6b2e11", "The uuid of a build."),
 }
 """An example, which the samples of resources/ fit, and the meaning of each variable."""
 
@@ -85,23 +86,23 @@ def of_query(exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas) -
     own = []
     for argument in exposed.query_arguments:
         schema = TEXT if argument.datatype is str else schemas.of(argument.datatype)
-        own.append(_query(argument.name, text.parameters.get(argument.name, ""), schema, required=argument.mandatory))
+        own.append(in_query(argument.name, text.parameters.get(argument.name, ""), schema, required=argument.mandatory))
     return [*own, *_of_collection(exposed.collection(dialect), dialect, schemas)]
 
 
 def _of_collection(collection: Collection, dialect: Dialect, schemas: Schemas) -> list[Parameter]:
     makers = {
-        "limit": lambda: _query("limit", _limit_text(dialect), _limit_schema(dialect)),
-        "marker": lambda: _query("marker", f"Only rows after the one with this `{collection.key}`.", TEXT),
-        "offset": lambda: _query(
+        "limit": lambda: in_query("limit", _limit_text(dialect), _limit_schema(dialect)),
+        "marker": lambda: in_query("marker", f"Only rows after the one with this `{collection.key}`.", TEXT),
+        "offset": lambda: in_query(
             "offset", "How many rows to skip.", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET}
         ),
-        "sort_field": lambda: _query(
+        "sort_field": lambda: in_query(
             "sort_field",
             f"The attribute to sort by. Rows without a value come last. {PATHS_WITH_DOTS}",
             {"type": "string", "enum": collection.sortable},
         ),
-        "sort_dir": lambda: _query(
+        "sort_dir": lambda: in_query(
             "sort_dir",
             "Up or down; without `sort_field`, `desc` turns the usual order round.",
             {"type": "string", "enum": list(DIRECTIONS), "default": DIRECTIONS[0]},
@@ -115,7 +116,7 @@ def _of_collection(collection: Collection, dialect: Dialect, schemas: Schemas) -
     ]
 
 
-def _query(name: str, description: str, schema: Schema, *, required: bool = False, **style: Any) -> Parameter:
+def in_query(name: str, description: str, schema: Schema, *, required: bool = False, **style: Any) -> Parameter:
     found: Parameter = {"name": name, "in": "query"}
     if required:
         found["required"] = True
@@ -137,7 +138,9 @@ def _attributes(name: str, meaning: str, collection: Collection, schemas: Schema
     of_type = collection.row_type
     attribute = schemas.enumeration(f"{of_type.__name__}Attribute", list(attribute_paths(of_type)))
     description = f"{meaning}. {PATHS_WITH_DOTS}"
-    return _query(name, description, {"type": "array", "items": attribute, "minItems": 1}, style="form", explode=False)
+    return in_query(
+        name, description, {"type": "array", "items": attribute, "minItems": 1}, style="form", explode=False
+    )
 
 
 def _filter(path: str, datatype: Any, schemas: Schemas) -> Parameter:
@@ -147,4 +150,4 @@ def _filter(path: str, datatype: Any, schemas: Schemas) -> Parameter:
     if value.get("type") == "integer":
         value |= {"minimum": 1 - 10**MAX_DIGITS, "maximum": 10**MAX_DIGITS - 1}
     description = f"Only rows whose `{path}` is this; given several times, any of these."
-    return _query(path, description, {"type": "array", "items": value}, style="form", explode=True)
+    return in_query(path, description, {"type": "array", "items": value}, style="form", explode=True)

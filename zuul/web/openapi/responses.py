@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from apispec import APISpec
@@ -33,6 +34,10 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "Link": (False, "string", 'The next page, `<URL>; rel="next"`, if there is one. The URL is relative.'),
     "Accept-Post": (True, "string", "The types that a body may have."),
     "Retry-After": (True, "integer", "Seconds after which to try again."),
+    "X-Text-Size": (False, "integer", "Where the text ends, in bytes of the log: the next `start`. Not in streams."),
+    "X-More-Data": (False, "boolean", "Whether there will be more of the log. Not in streams."),
+    "Upgrade": (False, "string", "`websocket`. Proxies drop it."),
+    "Connection": (False, "string", "`Upgrade`. Proxies drop it."),
 }
 """Whether it is always there, its type and meaning."""
 
@@ -53,12 +58,20 @@ OF_ANY_ROUTE: tuple[type[errors.RestError], ...] = (
 
 OF_BACKENDS: tuple[type[errors.RestError], ...] = (errors.BadReply, errors.Unavailable, errors.Timeout)
 
-OF_ACTIONS: set[type[errors.RestError]] = {
+OF_ACTIONS: tuple[type[errors.RestError], ...] = (
     errors.Unauthorized,
     errors.Forbidden,
     errors.BrokenOff,
     errors.OutcomeUnknown,
-}
+)
+"""What becomes of an action; of those with one status, the document has the one that says more."""
+OF_STREAMS: tuple[type[errors.RestError], ...] = (
+    errors.Forbidden,
+    errors.RangeNotSatisfiable,
+    errors.Misdirected,
+    errors.UpgradeRequired,
+)
+"""What no other route says."""
 
 ERROR: Schema = {
     "type": "object",
@@ -87,20 +100,21 @@ def add_components(spec: APISpec) -> None:
     for name, (always, of, meaning) in HEADERS.items():
         spec.components.header(name, {"description": meaning, "required": always, "schema": {"type": of}})
     spec.components.schema("Error", ERROR)
-    of_some: tuple[type[errors.RestError], ...] = (errors.NotFound, errors.Conflict, errors.UnsupportedMediaType)
-    for error in (*OF_ANY_ROUTE, *of_some, *OF_BACKENDS, *sorted(OF_ACTIONS, key=lambda error: error.status)):
+    of_some = (errors.NotFound, errors.Conflict, errors.UnsupportedMediaType)
+    for error in dict.fromkeys((*OF_ANY_ROUTE, *of_some, *OF_BACKENDS, *OF_STREAMS, *OF_ACTIONS)):
         spec.components.response(error.__name__, _failure(error))
     unchanged = {"description": "What the client has is still good.", "headers": {name: name for name in OF_ALL}}
     spec.components.response("NotModified", unchanged)
 
 
 def _failure(error: type[errors.RestError]) -> Response:
-    headers = [*OF_ERRORS, *(name for name, _ in error("").headers)]
     meaning = _meaning(error)
+    sample = errors.RangeNotSatisfiable(meaning, 0) if error is errors.RangeNotSatisfiable else error(meaning)
+    headers = [*OF_ERRORS, *(name for name, _ in sample.headers)]
     return {
         "description": sentence(f"{meaning}."),
         "headers": {name: name for name in headers},
-        "content": {JSON: {"schema": "Error", "example": json.loads(errors.body(error(meaning)))}},
+        "content": {JSON: {"schema": "Error", "example": json.loads(errors.body(sample))}},
     }
 
 
@@ -121,18 +135,30 @@ def of_route(
     else:
         schema = (schemas.of if whole else schemas.of_choice)(exposed.result(dialect))
         found = {"200": _success(route, exposed, dialect, text, schema), "304": "NotModified"}
-    described = {getattr(errors, name): words for name, words in text.errors.items()}
-    possible = {*OF_ANY_ROUTE, *described}
+    possible = {*OF_ANY_ROUTE}
     if exposed.collection(dialect).key:
         possible.add(errors.NotFound)  # a marker's row
     if _asks_backends(route.controller):
         possible |= {*OF_BACKENDS}
     if exposed.action:
-        possible |= OF_ACTIONS
+        possible |= {*OF_ACTIONS}
         possible -= {errors.Timeout, errors.BadReply}
     if exposed.body:
         possible.add(errors.UnsupportedMediaType)
-    for error in sorted(possible, key=lambda error: error.status):
+    return found | failures(possible, described_errors(text))
+
+
+def described_errors(text: Text) -> dict[type[errors.RestError], str]:
+    """What a method raises, in its own words."""
+    return {getattr(errors, name): words for name, words in text.errors.items()}
+
+
+def failures(
+    possible: Iterable[type[errors.RestError]], described: dict[type[errors.RestError], str]
+) -> dict[str, Any]:
+    """How a route can fail, by status: as all of them do, or in words of its own."""
+    found: dict[str, Any] = {}
+    for error in sorted({*possible, *described}, key=lambda error: error.status):
         name = error.__name__
         if error in described:
             found[str(error.status)] = {"$ref": f"#/components/responses/{name}", "description": described[error]}

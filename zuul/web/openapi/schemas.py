@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from apispec import APISpec
@@ -64,6 +64,16 @@ class Schemas:
         if CHOICE not in self._components.schemas:
             self._components.schema(CHOICE, {"type": "object", "description": CHOICE_TEXT})
         return {"anyOf": [self.of(datatype), {"$ref": f"#/components/schemas/{CHOICE}"}]}
+
+    def one_of(self, name: str, description: str, key: str, types: Mapping[str, Any]) -> Schema:
+        """An object of one of these types, told apart by the value of a key, as a component of this name."""
+        if name not in self._components.schemas:
+            of_types = {value: self.of(datatype) for value, datatype in types.items()}
+            mapping = {value: schema["$ref"] for value, schema in of_types.items()}
+            discriminator = {"propertyName": key, "mapping": mapping}
+            choice = {"description": description, "oneOf": list(of_types.values()), "discriminator": discriminator}
+            self._components.schema(name, choice)
+        return {"$ref": f"#/components/schemas/{name}"}
 
     def enumeration(self, name: str, values: list[str]) -> Schema:
         """One of these words, as a component of this name."""

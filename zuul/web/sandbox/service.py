@@ -10,7 +10,7 @@ import os
 import tempfile
 from types import TracebackType
 
-from zuul.web.backends.rpc.gearman import GearmanWorker, start_server
+from zuul.web.backends.rpc.gearman_worker import GearmanWorker, start_server
 from zuul.web.sandbox.executor import Executor
 from zuul.web.sandbox.scheduler import SandboxScheduler
 

@@ -29,7 +29,7 @@ METHODS = "GET, HEAD, OPTIONS"
 Fields = list[tuple[str, str]]
 
 
-def _common_fields(visit: Visit) -> Fields:
+def common_fields(visit: Visit) -> Fields:
     return [
         ("Cache-Control", "no-store"),
         ("Vary", "Accept"),
@@ -43,7 +43,7 @@ def _common_fields(visit: Visit) -> Fields:
 def respond(request: Any, status: int, fields: Fields, visit: Visit) -> None:
     """Begin an ordinary response; its body and its finish are the caller's."""
     request.setResponseCode(status)
-    for name, value in [*_common_fields(visit), *fields]:
+    for name, value in [*common_fields(visit), *fields]:
         request.setHeader(name, value)
     request.notifyFinish().addBoth(lambda _: visit.over(status))
 
@@ -60,7 +60,7 @@ def refuse(request: Any, error: RestError, visit: Visit) -> None:
     """Answer with an error."""
     body = errors.body(error)
     request.setResponseCode(error.status, error.title.encode())
-    fields = [*_common_fields(visit), *error_headers(error, body)]
+    fields = [*common_fields(visit), *error_headers(error, body)]
     for name, value in fields:
         request.setHeader(name, value)
     request.notifyFinish().addBoth(lambda _: visit.over(error.status))
@@ -107,7 +107,7 @@ class StreamedResponse(Protocol):  # type: ignore[misc]
         self.outlet = Outlet(self.transport, self.drained)
         fields = [
             ("Content-Type", self.content_type),
-            *_common_fields(self.visit),
+            *common_fields(self.visit),
             ("X-Accel-Buffering", "no"),
             ("Connection", "close"),
             *([("Transfer-Encoding", "chunked")] if self.chunked else []),

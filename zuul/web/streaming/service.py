@@ -32,6 +32,7 @@ from zuul.web.snapshots import Snapshots
 from zuul.web.streaming.console import ConsoleStream
 from zuul.web.streaming.events import EventsListener, EventsResponse, EventsWebsocket
 from zuul.web.streaming.feed import Feeds
+from zuul.web.streaming.gate import Gate
 from zuul.web.streaming.http import options, refuse
 from zuul.web.streaming.hub import Hub
 from zuul.web.streaming.logs import EventStream, FollowingText, LogAnswer
@@ -49,9 +50,6 @@ LOOK_SECONDS = 1.0
 """Between two looks for viewers that do not read."""
 
 Handler = Callable[[Any, Visit], "Deferred[None] | None"]
-
-Gate = Callable[[Any, str], "Deferred[bool]"]
-"""Whether filters of the operator's let a request pass, which is to be for this path; if not, they have answered."""
 
 
 class Stream(NamedTuple):

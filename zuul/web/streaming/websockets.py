@@ -14,6 +14,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from zuul.web import errors
 from zuul.web.filters import error_headers
 from zuul.web.streaming.endings import NOT_READING, UNSUPPORTED_DATA, Ending, bad_request
+from zuul.web.streaming.http import common_fields
 from zuul.web.streaming.outlet import Outlet, prepare
 from zuul.web.streaming.visits import Visit
 
@@ -67,6 +68,9 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
 
     # -- autobahn's callbacks
 
+    def onConnect(self, request: Any) -> tuple[None, dict[str, str]]:
+        return None, {"X-Request-Id": self.visit.identifier}
+
     def onOpen(self) -> None:
         prepare(self.transport, self.visit.dead_seconds)
         self.outlet = Outlet(self.transport, self.drained)
@@ -91,7 +95,8 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         error = errors.BadRequest(f"this is no websocket handshake: {reason}")
         body = errors.body(error)
-        fields = [*error_headers(error, body), *(responseHeaders or ()), ("Connection", "close")]
+        of_error = {**dict(common_fields(self.visit)), **dict(error_headers(error, body))}
+        fields = [*of_error.items(), *(responseHeaders or ()), ("Connection", "close")]
         head = "".join(f"{name}: {value}\r\n" for name, value in fields)
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode("latin-1") + body)
         self.wasNotCleanReason = reason
@@ -135,6 +140,7 @@ class Websockets(WebSocketServerFactory):  # type: ignore[misc]
         super().__init__(reactor=reactor)
         self.server = None
         self.setProtocolOptions(
+            versions=[13],
             webStatus=False,
             failByDrop=False,
             maxFramePayloadSize=MAX_MESSAGE_BYTES,
