@@ -10,6 +10,8 @@ import pytest
 from shapes import undeclared
 
 from zuul.web.controllers import api
+from zuul.web.controllers.actions import ActionsController
+from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
@@ -45,7 +47,17 @@ TEXT_ROUTES = {
     f"{EXAMPLE}/key/core/compute.pub": KeysController.get_secrets,
     f"{EXAMPLE}/project-ssh-key/core/compute.pub": KeysController.get_ssh,
 }
-WITH_TOKENS = {HoldsController.get_of_project}  # see test_api_holds.py
+WITH_TOKENS = {
+    HoldsController.get_of_project,  # see test_api_holds.py
+    HoldsController.create_for_project,  # see test_actions.py
+    HoldsController.delete,
+    ActionsController.enqueue,
+    ActionsController.dequeue,
+    ActionsController.promote,
+    AuthorizationsController.get_of_user,  # and test_authorizations.py
+    AuthorizationsController.get_of_root,
+    AuthorizationsController.get_of_tenant,
+}
 ROUTES = {**JSON_ROUTES, **TEXT_ROUTES}
 
 all_routes = pytest.mark.parametrize("url", ROUTES)
@@ -54,7 +66,7 @@ all_routes = pytest.mark.parametrize("url", ROUTES)
 def test_every_controller_method_that_api_names_is_tested(tmp_path):
     path = tmp_path / "zuul.conf"
     path.write_text("[auth one]\ndriver=HS256\nsecret=x\nrealm=r\nclient_id=c\nissuer_id=i\n")
-    found = routes(api.url_map(read(str(path)), None, None))
+    found = routes(api.url_map(read(str(path)), None, None, None))
     exposed = {route.controller.__func__ for route in found if not is_stream(route)}  # test_streams.py has those
 
     assert exposed == {*ROUTES.values(), *WITH_TOKENS}

@@ -68,7 +68,7 @@ def methods(tmp_path):
     """The exposed method of each route."""
     path = tmp_path / "zuul.conf"
     path.write_text("")
-    found = routes(v1.url_map(read(str(path)), None, None))
+    found = routes(v1.url_map(read(str(path)), None, None, None, None))
     return {route.template: route.controller.exposed for route in found if not is_stream(route)}  # see test_streams.py
 
 

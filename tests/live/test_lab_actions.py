@@ -98,6 +98,10 @@ class Rest:
         return self.ask("GET", f"{BELOW}/autohold/{identifier}")[1].decode()
 
 
+def named(item):
+    return {"change": item["id"], "ref": item["ref"]}
+
+
 class RestV1(Rest):
     """Requests of our own, below /v1."""
 

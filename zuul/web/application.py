@@ -130,14 +130,14 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    return pecan_application(
-        api.url_map(found.settings, found.scheduler, found.snapshots), API, found.guard, found.audit
-    )
+    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.guard)
+    return pecan_application(url_map, API, found.guard, found.audit)
 
 
 def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    return pecan_application(v1.url_map(found.settings, found.scheduler, found.snapshots), V1, found.guard, found.audit)
+    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.guard, found.audit)
+    return pecan_application(url_map, V1, found.guard, found.audit)
 
 
 def site_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -159,7 +159,7 @@ def guard_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: st
 
 def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    return SnapshotFilter(app, found.snapshots, _status_urls(app, found.settings.rest.whitelabel_tenant))
+    return SnapshotFilter(app, found.snapshots, _status_urls(app, found))
 
 
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -179,16 +179,19 @@ def documentation_filter(app: WsgiApplication, global_conf: GlobalConf, **local_
     return Documentation(app, both_forms, found.settings.web.static_path)
 
 
-def _status_urls(application: object, whitelabel_tenant: str | None) -> StatusUrls:
+def _status_urls(application: object, found: Services) -> StatusUrls:
     """Where a status is to be found in what stands behind the snapshot filter.
 
     Its legacy URLs only if they are there, with nobody else's filter before them and outside of what is
     mounted beside them. Otherwise they go the long way like everything else.
     """
+    whitelabel_tenant, guard = found.settings.rest.whitelabel_tenant, found.guard
+    is_protected = guard.protects if guard.protects_any else None
+    long_way = frozenset({"HTTP_AUTHORIZATION"} if guard.enabled else ())
     while isinstance(application, (RequestFilter, CorsFilter, GuardFilter)):
         application = application.inner
     if not isinstance(application, URLMap) or any(domain for (domain, _), _ in application.applications):
-        return StatusUrls(whitelabel_tenant)
+        return StatusUrls(whitelabel_tenant, is_protected=is_protected, long_way=long_way)
     mounted = {path: inner for (_, path), inner in application.applications}
     v1 = tuple(path for path in ("/v1", "/api/v1") if is_pecan_application(mounted.get(path)))
     outside = mounted.pop("", None)
@@ -199,6 +202,8 @@ def _status_urls(application: object, whitelabel_tenant: str | None) -> StatusUr
         outside if isinstance(outside, legacy.LegacyUrls) else None,
         frozenset(path.split("/")[1] for path in mounted),
         v1,
+        is_protected,
+        long_way,
     )
 
 
@@ -209,8 +214,8 @@ def parts(found: Services) -> list[Part]:
     """The URL maps of these services."""
     settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
     return [
-        Part("/v1", v1.url_map(settings, scheduler, snapshots), V1),
-        Part("/api", api.url_map(settings, scheduler, snapshots), API, prefix="api_"),
+        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.guard, found.audit), V1),
+        Part("/api", api.url_map(settings, scheduler, snapshots, found.guard), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
         Part("", legacy.url_map(scheduler, snapshots), API, prefix="legacy_", reads_query=False),
     ]

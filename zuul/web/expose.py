@@ -19,6 +19,7 @@ have answers that nobody keeps: JSON as it is declared, or 204 where a method gi
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import time
 from collections.abc import Callable
@@ -122,12 +123,14 @@ def expose(
     in_v1: Any = None,
     body: type[Body] | None = None,
     action: str | None = None,
+    public: bool = False,
 ) -> Callable[[Controller], Controller]:
     """Declare a controller method.
 
     :param result: the WSME type of what it returns; a list of one type for an array.
     :param arguments: the WSME types of its arguments.
     :param path: how many of them come from the path; all of them if not said.
+    :param public: whether it needs no token even in a protected tenant.
     :param in_v1: another type of what is sent below /v1. What a method returns has the attributes of both.
     :param body: the type of its last argument, which is what the client sends.
     :param action: what it does, in a word; such calls are in the audit.
@@ -145,11 +148,15 @@ def expose(
         }
         path_names = [argument.name for argument in definition.arguments[:path]]
         exposed = Exposed(definition, results, content_type, path_names, body, action)
+        wants_identity = "identity" in inspect.signature(method).parameters
 
         @functools.wraps(method)
         def answer(self: Any, request: webob.Request, response: webob.Response, *from_path: str) -> webob.Response:
             dialect = request.environ.get("zuul.dialect", API)
+            _check_reader(self, request, public)
             given, named, choice = _arguments(exposed, dialect, from_path, request)
+            if wants_identity:
+                named["identity"] = request.environ["zuul.identity"]
             if body is not None:
                 named = {**named, body_name: sent(body, request)}
             value = method(self, *given, **named)
@@ -158,7 +165,7 @@ def expose(
             varies = dialect.xml and content_type == JSON
             xml = varies and prefers_xml(request.environ.get("zuul.accept", ""))
             if isinstance(value, Snapshot) and not (choice or xml):
-                return _snapshot_response(request, value, dialect)
+                return _kept_private(request, _snapshot_response(request, value, dialect))
             if not isinstance(value, (Reply, Document, Snapshot)):
                 value = Document(functools.partial(wsme.rest.json.tojson, definition.return_type, value))
             headers = [
@@ -170,7 +177,7 @@ def expose(
             elif value.fresh_until is not None:
                 request.environ["zuul.fresh_until"] = value.fresh_until
             rendering = _rendering(value, exposed, dialect, choice, xml)
-            return _response(request, rendering, XML if xml else content_type, headers)
+            return _kept_private(request, _response(request, rendering, XML if xml else content_type, headers))
 
         pecan.expose(generic=False)(answer)
         _cfg(answer)["argspec"] = pecan.util.getargspec(_answer_signature)
@@ -206,6 +213,22 @@ def requires(action: str) -> Callable[[Controller], Controller]:
         return answer
 
     return decorate
+
+
+def _check_reader(controller: Any, request: webob.Request, public: bool) -> None:
+    """A bad token is refused even where none is needed, and a protected tenant takes a good one.
+
+    :raises Unauthorized, Forbidden: they may not read this.
+    """
+    environ = request.environ
+    guard: Guard | None = environ.get("zuul.guard")
+    if guard is None or not guard.enabled or "zuul.identity" in environ:
+        return
+    tenant = None if public else environ.get("zuul.tenant") or getattr(controller, "_tenant", None)
+    identity = guard.admit_reader(request.headers.get("Authorization"), tenant)
+    if identity is not None:
+        environ["zuul.identity"] = identity
+        environ["zuul.private"] = guard.protects(tenant)
 
 
 def plain(method: Controller) -> Controller:
@@ -331,6 +354,13 @@ def _snapshot_response(request: webob.Request, snapshot: Snapshot, dialect: Dial
     if dialect.xml:
         headers.append(VARY_ACCEPT)
     return webob.Response(status=answer.status, headerlist=headers, app_iter=[answer.body])
+
+
+def _kept_private(request: webob.Request, response: webob.Response) -> webob.Response:
+    """What only some may read is kept by no cache that others share."""
+    if request.environ.get("zuul.private"):
+        response.headers["Cache-Control"] = "private, no-cache"
+    return response
 
 
 def _age(snapshot: Snapshot) -> tuple[str, str]:

@@ -124,6 +124,8 @@ _what_it_depends_on = (
     "HTTP_ACCEPT_ENCODING",
     "HTTP_IF_NONE_MATCH",
     "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_AUTHORIZATION",
+    "HTTP_ORIGIN",
 )
 """All that an answering filter may look at before it says 304, but for the size of what else is sent."""
 
@@ -326,6 +328,8 @@ class StatusUrls:
     :param legacy: None where the composition has no legacy URLs, or might not let everybody have them.
     :param mounted: first segments below which other applications stand.
     :param v1: where /v1 is mounted.
+    :param is_protected: whether a tenant is not for everybody; None: all are.
+    :param long_way: fields of WSGI whose requests somebody has to look at who knows more.
     """
 
     def __init__(
@@ -334,11 +338,15 @@ class StatusUrls:
         legacy: LegacyNames | None = None,
         mounted: frozenset[str] = frozenset(),
         v1: tuple[str, ...] = (),
+        is_protected: Callable[[str], bool] | None = None,
+        long_way: frozenset[str] = frozenset(),
     ) -> None:
         self._whitelabel_tenant = whitelabel_tenant
         self._legacy = legacy
         self._mounted = mounted
         self._v1 = tuple(f"{mount}/tenants/" for mount in v1)
+        self._is_protected = is_protected
+        self.long_way = long_way
 
     def tenant(self, path: str, accept: str = "") -> str | None:
         """The tenant whose status is at a path, which is in the characters that WSGI has (latin-1).
@@ -348,6 +356,12 @@ class StatusUrls:
         """
         if not path.endswith(("/status", "/status.json")) or len(path) > MAX_URL_BYTES or "\0" in path:
             return None
+        found = self._named(path, accept)
+        if found is None or self._is_protected is None or not self._is_protected(found):
+            return found
+        return None
+
+    def _named(self, path: str, accept: str) -> str | None:
         if path.startswith("/api/tenant/"):
             return _tenant_in(path, "/api/tenant/")
         if path.startswith(self._v1):
@@ -412,6 +426,8 @@ class SnapshotFilter(AnsweringFilter):
             path = mounted_at + path
         tenant = self.urls.tenant(path, environ.get("HTTP_ACCEPT", ""))
         if tenant is None or environ.get("QUERY_STRING") or method not in ("GET", "HEAD"):
+            return None
+        if self.urls.long_way and not self.urls.long_way.isdisjoint(environ):
             return None
         encodings = environ.get("HTTP_ACCEPT_ENCODING", "")
         if_none_match = environ.get("HTTP_IF_NONE_MATCH")

@@ -151,6 +151,7 @@ class UrlOf:
     def _route(self, rest: list[str], request: webob.Request) -> Any:
         if not rest or not rest[0]:
             raise not_here(request)
+        request.environ[f"zuul.{self._variable}"] = rest[0]
         return self._make(rest[0])._route(rest[1:], request)
 
     def _routes(self, base: str) -> Iterator[Route]:

@@ -12,6 +12,6 @@ No token, no secret and no claim is ever logged.
 """
 
 from zuul.web.auth.guard import Guard
-from zuul.web.auth.identity import ACTIONS, Identity
+from zuul.web.auth.identity import ACTIONS, GRANTED, Identity
 
-__all__ = ["ACTIONS", "Guard", "Identity"]
+__all__ = ["ACTIONS", "GRANTED", "Guard", "Identity"]

@@ -40,7 +40,7 @@ class Guard:
         self._scheduler = scheduler
         self._protected = frozenset(rest.protected_tenants or ())
         self._rules = {action: getattr(rest, f"may_{action}") or () for action in GRANTED}
-        self._may_read = (*(rest.may_read or ()), *(rule for rules in self._rules.values() for rule in rules))
+        self._rules["read"] = (*(rest.may_read or ()), *(rule for rules in self._rules.values() for rule in rules))
         self._default_realm = default_realm(sections)
         self._lock = threading.Lock()
         self._answers: cachetools.TTLCache[tuple[str, ...], Any]
@@ -93,7 +93,11 @@ class Guard:
         assert action in ACTIONS
         if action == "authenticated":
             return True
-        return any_allows(self._rules.get(action, ()), identity.claims, tenant) or self.is_admin(identity, tenant)
+        return self.grants(identity, action, tenant) or self.is_admin(identity, tenant)
+
+    def grants(self, identity: Identity, action: str, tenant: str | None) -> bool:
+        """Whether zuul.conf lets them do it. Besides the actions there is `read`."""
+        return any_allows(self._rules.get(action, ()), identity.claims, tenant)
 
     def is_admin(self, identity: Identity, tenant: str | None) -> bool:
         """Whether it is an administrator of this tenant, or (None) of any."""
@@ -127,16 +131,13 @@ class Guard:
             if protected:
                 raise
             return None
-        if protected and not self._may_be_read(identity, tenant):
+        if protected and not (self.grants(identity, "read", tenant) or self.is_admin(identity, tenant)):
             raise Forbidden("Insufficient privileges", "AuthTokenForbiddenException", identity.realm)
         return identity
 
     def needs_threads(self, authorization: str | None, tenant: str | None) -> bool:
         """Whether `admit_reader` may wait; otherwise it lets everybody in at once."""
         return self.protects(tenant) or (self.enabled and is_bearer(authorization))
-
-    def _may_be_read(self, identity: Identity, tenant: str | None) -> bool:
-        return any_allows(self._may_read, identity.claims, tenant) or self.is_admin(identity, tenant)
 
     def _kept(self, question: tuple[str, ...], claims: Mapping[str, Any], ask: Callable[[], T]) -> T:
         """What the scheduler says, or said a moment ago to the same question."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from zuul.web.auth import Guard
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.actions import ActionsController
+from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
@@ -57,7 +59,7 @@ LINKS = {
 FROZEN = "{project}/branch/{branch}/freeze-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
+def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard) -> UrlMap:
     """Every URL below /api, on one screen."""
 
     def tenant(name: str) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
 
         hold = Url(segments=1, get=holds.get_one, delete=holds.delete if settings.auth else None)
         # Upstream has these only where tokens can be checked; elsewhere they are (unknown) projects.
+        rights = AuthorizationsController(scheduler, guard, name)
         of_project: dict[str, Url] = {}
         of_tenant: dict[str, Url] = {}
         if settings.auth:
@@ -78,7 +81,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
                 "enqueue": Url(segments=None, post=actions.enqueue),
                 "dequeue": Url(segments=None, post=actions.dequeue),
             }
-            of_tenant = {"promote": Url(post=actions.promote)}
+            of_tenant = {"authorizations": Url(get=rights.get_of_tenant), "promote": Url(post=actions.promote)}
 
         def pipeline(pipeline_name: str) -> UrlMap:
             freeze = FreezeJobsController(scheduler, name, pipeline_name, "branch", "freeze-jobs")
@@ -105,9 +108,15 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
         }
 
     whitelabel = settings.rest.whitelabel_tenant
+    rights = AuthorizationsController(scheduler, guard)
+    of_token = {
+        "authorizations": Url(get=rights.get_of_root),
+        "user": UrlMap({"authorizations": Url(get=rights.get_of_user)}),
+    }
     return UrlMap(
         {
             "info": Url(get=InfoController(settings).get),
+            **(of_token if settings.auth else {}),
             **(tenant(whitelabel) if whitelabel else {}),
             "tenants": Url(get=TenantsController(scheduler).get_all),
             "connections": Url(get=ConnectionsController(scheduler).get_all),

@@ -32,7 +32,7 @@ class InfoController:
         self._settings = settings
         self._tenant = tenant
 
-    @expose(InfoDocument)
+    @expose(InfoDocument, public=True)
     def get(self) -> InfoDocument:
         """What this installation can do, and where its websockets and statistics are.
 
@@ -60,7 +60,7 @@ class TenantInfoController(InfoController):
         self._scheduler = scheduler
         self._name = tenant
 
-    @expose(InfoDocument)
+    @expose(InfoDocument, public=True)
     def get(self) -> InfoDocument:
         """What this installation can do for the tenant, and where its websockets and statistics are.
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from zuul.web.audit import Audit
+from zuul.web.auth import Guard
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.actions import PipelineActionsController
+from zuul.web.controllers.audit import AuditController
+from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.directories import DirectoryController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import InfoController, TenantInfoController
@@ -22,11 +26,15 @@ from zuul.web.urls import Controller, Url, UrlMap, UrlOf
 FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
+def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard, audit: Audit) -> UrlMap:
     """Every URL below /v1, on one screen."""
     tenants = TenantsController(scheduler)
     connections = ConnectionsController(scheduler)
     directory = DirectoryController()
+    of_token = {
+        "authorizations": Url(get=AuthorizationsController(scheduler, guard).get),
+        "audit": Url(get=AuditController(audit, guard).get_all),
+    }
 
     def with_token(controller: Controller) -> Controller | None:
         """A method that needs a token: there where tokens can be checked."""
@@ -79,6 +87,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots) -> U
         {
             "info": Url(get=InfoController(settings).get),
             "connections": collection(connections, Url(segments=1, get=connections.get_one)),
+            **(of_token if settings.auth else {}),
             "tenants": collection(tenants, UrlOf("tenant", tenant)),
         },
         index=Url(with_mount=True, get=directory.get),

@@ -53,6 +53,15 @@ rows with that value. `fields` and `omit` choose attributes, of single objects t
 **XML.** Below `/v1` there is XML for who prefers it by `Accept`. Everything else is JSON; public keys are text."""
 
 
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A JSON Web Token of one of the realms that `/api/info` lists, or of `zuul-rest token`. A bad one "
+    "is refused even where none is needed. Tenants may be protected, so that reading takes one too.",
+}
+
+
 class Part(NamedTuple):
     """A URL map, and how it is to be described."""
 
@@ -77,10 +86,11 @@ def describe(parts: Iterable[Part]) -> Document:
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         servers=[{"url": "/"}],
+        security=[{}, {"bearer": []}],
     )
     parameters.add_components(spec)
     responses.add_components(spec)
-    # Nothing needs a token yet. What does will have spec.components.security_scheme() here, `security` in _operation.
+    spec.components.security_scheme("bearer", BEARER)
     schemas = Schemas(spec)
     tags: dict[str, str] = {}
     for part in parts:
@@ -104,7 +114,7 @@ def _in_order(document: Document) -> Document:
     """The same as people read it, from the general down, with the types by name; no two places share an object."""
     document["components"]["schemas"] = dict(sorted(document["components"]["schemas"].items()))
     document["info"] = {name: document["info"][name] for name in ("title", "version", "description", "license")}
-    names = ("openapi", "info", "servers", "tags", "paths", "components")
+    names = ("openapi", "info", "servers", "security", "tags", "paths", "components")
     return json.loads(json.dumps({name: document[name] for name in names}))  # type: ignore[no-any-return]
 
 
@@ -114,11 +124,11 @@ def _operation(part: Part, route: Route, name: str, tag: str, schemas: Schemas) 
     operation: Document = {"operationId": name, "tags": [tag], "summary": text.summary}
     if text.rest:
         operation["description"] = text.rest
-    conditions = (
-        []
-        if route.method != "GET"
-        else ["IfNoneMatch", *(["IfModifiedSince"] if responses.gives_snapshot(route.controller) else [])]
-    )
+    if hasattr(route.controller, "action"):
+        operation["security"] = [{"bearer": []}]
+    conditions = []
+    if route.method == "GET":
+        conditions = ["IfNoneMatch", *(["IfModifiedSince"] if responses.gives_snapshot(route.controller) else [])]
     operation["parameters"] = [
         *parameters.of_path(route, text),
         *(parameters.of_query(exposed, part.dialect, text, schemas) if part.reads_query else []),

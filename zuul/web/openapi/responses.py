@@ -33,6 +33,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "X-Offset": (False, "integer", "The `offset` of the request."),
     "Link": (False, "string", 'The next page, `<URL>; rel="next"`, if there is one. The URL is relative.'),
     "Accept-Post": (True, "string", "The types that a body may have."),
+    "WWW-Authenticate": (True, "string", "What kind of token would do, and what is wrong with the one that was sent."),
     "Retry-After": (True, "integer", "Seconds after which to try again."),
     "X-Text-Size": (False, "integer", "Where the text ends, in bytes of the log: the next `start`. Not in streams."),
     "X-More-Data": (False, "boolean", "Whether there will be more of the log. Not in streams."),
@@ -49,12 +50,14 @@ OF_ERRORS = ("Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 
 OF_ANY_ROUTE: tuple[type[errors.RestError], ...] = (
     errors.BadRequest,
+    errors.Unauthorized,
+    errors.Forbidden,
     errors.TooLarge,
     errors.UriTooLong,
     errors.HeadersTooLarge,
     errors.ServerError,
 )
-"""What the filters can say of any request, and defects."""
+"""What the filters can say of any request, what becomes of bad tokens, and defects."""
 
 OF_BACKENDS: tuple[type[errors.RestError], ...] = (errors.BadReply, errors.Unavailable, errors.Timeout)
 
@@ -85,6 +88,15 @@ ERROR: Schema = {
         },
         "faultstring": {"type": "string", "description": "What went wrong, for people to read."},
         "debuginfo": {"type": "null", "description": "Always null; clients of WSME expect the key."},
+        "error": {
+            "type": "string",
+            "description": "Only where a token is the matter: upstream's name of what is wrong with it.",
+        },
+        "description": {"type": "string", "description": "Only with `error`: what went wrong, for people to read."},
+        "realm": {
+            "type": ["string", "null"],
+            "description": "Only with `error`: the realm, of those in `/api/info`, where a better token is to be had.",
+        },
         "outcome": {
             "type": "string",
             "enum": ["unknown"],
@@ -138,7 +150,10 @@ def of_route(
     possible = {*OF_ANY_ROUTE}
     if exposed.collection(dialect).key:
         possible.add(errors.NotFound)  # a marker's row
-    if _asks_backends(route.controller):
+    with_token = hasattr(route.controller, "action")
+    if with_token:
+        possible.add(errors.NotFound)  # where no zuul.conf section makes tokens
+    if with_token or _asks_backends(route.controller):
         possible |= {*OF_BACKENDS}
     if exposed.action:
         possible |= {*OF_ACTIONS}
