@@ -188,6 +188,7 @@ def test_the_one_representation_is_sent_whatever_is_accepted(app, url, accept):
     assert app.get(url, headers={"Accept": accept}).body == app.get(url).body
 
 
+@pytest.mark.undeclared("the document has the methods that need a token")
 @all_routes
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_another_method_is_405_and_tells_those_that_are_allowed(app, refusal, url, method):

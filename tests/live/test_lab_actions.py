@@ -71,7 +71,8 @@ class Rest:
             return error.code, error.read()
 
     def _post(self, path, **body):
-        assert self.ask("POST", f"{BELOW}/{path}", body) == (200, b"true")
+        answer = self.ask("POST", f"{BELOW}/{path}", body)
+        assert answer == (200, b"true"), answer
 
     def enqueue(self, pipeline, project, change):
         self._post(f"project/{project}/enqueue", pipeline=pipeline, change=change)

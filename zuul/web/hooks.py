@@ -12,7 +12,7 @@ from webob.exc import HTTPException
 from zuul.web import errors
 from zuul.web.audit import Audit, Call
 from zuul.web.auth import Guard
-from zuul.web.expose import Dialect
+from zuul.web.expose import Dialect, Exposed
 from zuul.web.filters import error_headers
 
 log = logging.getLogger("zuul.web")
@@ -86,7 +86,7 @@ class AuditHook(PecanHook):  # type: ignore[misc]
 def _action(controller: object, error: errors.RestError | None) -> str | None:
     """What a call is in the audit; None: nothing."""
     exposed = getattr(controller, "exposed", None)
-    if exposed is not None and exposed.action:
-        return str(exposed.action)
+    if isinstance(exposed, Exposed) and exposed.action:  # of what is `plain`, Pecan's True
+        return exposed.action
     refused = isinstance(error, (errors.Unauthorized, errors.Forbidden))
     return getattr(controller, "action", None) if refused else None
