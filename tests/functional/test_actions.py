@@ -98,10 +98,11 @@ def test_an_item_is_deleted_by_its_id_or_zuul_ref(acting, pipeline, key):
     assert item["zuul_ref"] not in left
 
 
-def test_a_dequeued_ref_is_gone(acting):
+@pytest.mark.parametrize("project", [COMPUTE, "review.example.com/core/compute"])
+def test_a_dequeued_ref_is_gone_though_zuul_would_not_find_it_by_the_canonical_name(acting, project):
     enqueued(True, acting, "post", ref="refs/heads/stable", oldrev=OLD, newrev=NEW)
 
-    done = acting.post(f"{API}/project/{COMPUTE}/dequeue", {"pipeline": "post", "ref": "refs/heads/stable"})
+    done = acting.post(f"{API}/project/{project}/dequeue", {"pipeline": "post", "ref": "refs/heads/stable"})
 
     check_done(done, True)
     assert NEW not in acting.ids("post")

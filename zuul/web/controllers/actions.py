@@ -43,7 +43,8 @@ class ActionsController:
         found = self._current.project(project, NotFound)
         self._current.check_pipeline(body.pipeline, BadRequest)
         self._current.check_queued(body.pipeline, found, body.change, body.ref)
-        self._scheduler.dequeue(self._tenant, body.pipeline, found["canonical_name"], body.change, body.ref)
+        name = _name_to_dequeue(found["name"], found["canonical_name"], body.change)
+        self._scheduler.dequeue(self._tenant, body.pipeline, name, body.change, body.ref)
         return True
 
     @requires("promote")
@@ -91,7 +92,8 @@ class PipelineActionsController:
         found = self._current.item(self._pipeline, item)
         change = found["id"] if _is_change(found["id"]) else None
         ref = found["ref"] if change is None else None
-        self._scheduler.dequeue(self._tenant, self._pipeline, found["project_canonical"], change, ref)
+        name = _name_to_dequeue(found["project"], found["project_canonical"], change)
+        self._scheduler.dequeue(self._tenant, self._pipeline, name, change, ref)
 
     @requires("promote")
     @expose(None, body=Promotion, action="promote")
@@ -111,6 +113,11 @@ def _enqueue(scheduler: Scheduler, tenant: str, pipeline: str, project: dict[str
         scheduler.enqueue(tenant, pipeline, name, entry.trigger, entry.change)
     else:
         scheduler.enqueue_ref(tenant, pipeline, name, entry.trigger, entry.ref, entry.oldrev, entry.newrev)
+
+
+def _name_to_dequeue(name: str, canonical_name: str, change: str | None) -> str:
+    """Zuul 3.19.1 finds a ref by the short name alone: from the other it makes a project of that name, and keeps it."""
+    return name if change is None else canonical_name
 
 
 def _is_change(identifier: str | None) -> bool:
