@@ -210,3 +210,11 @@ def test_without_an_auth_section_nobody_looks_at_tokens(make_app, functions):
     app = make_app(LocalTransport(functions))
 
     assert app.get("/api/tenants", headers={"Authorization": "Bearer x.y.z"}).status_int == 200
+
+
+# -- acting
+
+
+@pytest.mark.parametrize("described", all_routes(), ids=lambda described: described.operation_id)
+def test_whatever_acts_takes_a_token(described):
+    assert described.route.method == "GET" or hasattr(described.route.controller, "action")

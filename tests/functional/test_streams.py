@@ -132,7 +132,7 @@ def test_every_ending_is_told():
 def streaming():
     """The streams of a server that has not started."""
     services = with_all_options()
-    yield Streaming(services.settings, services.scheduler, services.snapshots, Clock())
+    yield Streaming(services.settings, services.scheduler, services.snapshots, services.guard, Clock())
     services.close()
 
 

@@ -16,7 +16,7 @@ from zuul.web.collections import DEFAULT_LIMIT
 from zuul.web.controllers import v1
 from zuul.web.controllers.streams import is_stream
 from zuul.web.expose import V1
-from zuul.web.filters import READABLE_FIELDS
+from zuul.web.origins import READABLE_FIELDS
 from zuul.web.settings import read
 from zuul.web.urls import routes
 

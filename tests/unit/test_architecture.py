@@ -26,6 +26,7 @@ FLOORS = {
     "controllers": ("controllers", "streaming", "sandbox", "site", "documentation"),
     "expose": (
         "negotiation",
+        "origins",
         "expose",
         "hooks",
         "filters",

@@ -11,12 +11,13 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from forged_tokens import jwk, public_pem
 
 from zuul.web.backends import history
 from zuul.web.backends.scheduler import FUNCTIONS
 from zuul.web.check import Probes, check
 from zuul.web.errors import Unavailable
-from zuul.web.settings import Connection, Gearman, Rest, Settings, Web, ZooKeeper
+from zuul.web.settings import AuthSection, Connection, Gearman, Rest, Settings, Web, ZooKeeper
 
 ALL = {f"zuul:{function}": 1 for function in FUNCTIONS}
 
@@ -28,8 +29,8 @@ def raising(error):
     return probe
 
 
-def settings(gearman=None, zookeeper=None, connections=(), web=None):
-    return Settings("zuul.conf", gearman, zookeeper, web or Web(), None, (), connections, Rest())
+def settings(gearman=None, zookeeper=None, connections=(), web=None, auth=()):
+    return Settings("zuul.conf", gearman, zookeeper, web or Web(), None, auth, connections, Rest())
 
 
 def probes(**others):
@@ -38,6 +39,7 @@ def probes(**others):
         "registered_functions": lambda host, port, tls, timeout_seconds: ALL,
         "nodepool": lambda zookeeper, timeout_seconds: True,
         "history": lambda dburi, timeout_seconds, table_prefix: True,
+        "fetch_json": lambda url, seconds: {"keys": [jwk()]},
         "listen_socket": lambda address, port: listener,
     }
     return Probes(**{**calm, **others})
@@ -209,3 +211,61 @@ def test_a_missing_driver_is_named_with_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "MySQLdb", None)
     with pytest.raises(Unavailable, match="pip install 'mysqlclient'"):
         history.reachable("mysql://u:geheim@h/d", 1)
+
+
+def section(driver, **options):
+    return AuthSection("ops", driver, None, False, "zuul", "https://idp.example.com", "sub", options)
+
+
+def token_line(capsys, section, **others):
+    """Its verdict and finding, and the status."""
+    status = check(settings(auth=(section,)), probes(**others))
+    (line,) = [line for line in lines_of(capsys) if "tokens" in line]
+    assert "geheim" not in line
+    return line, status
+
+
+def test_sections_that_can_verify_tokens_are_well(capsys, tmp_path):
+    key = tmp_path / "key.pem"
+    key.write_bytes(public_pem())
+
+    assert token_line(capsys, section("HS256", secret="geheim" * 8)) == ("ok    tokens [auth ops]: HS256", 0)
+    assert token_line(capsys, section("RS256", public_key=str(key))) == ("ok    tokens [auth ops]: RS256", 0)
+    line, status = token_line(capsys, section("OpenIDConnect", keys_url="https://idp.example.com/keys"))
+    assert (line, status) == ("ok    tokens [auth ops]: OpenIDConnect, the provider publishes 1 keys", 0)
+
+
+def test_a_short_secret_is_named_short(capsys):
+    line, status = token_line(capsys, section("HS256", secret="geheim"))
+
+    assert status == 0 and line.endswith("but a secret of 32 bytes or more could not be guessed")
+
+
+@pytest.mark.parametrize(
+    ("fetch", "words"),
+    [
+        (raising(OSError("timed out at https://idp.example.com")), "timed out at https://idp.example.com; correct"),
+        (lambda url, seconds: [], "its configuration is no JSON object"),
+        (lambda url, seconds: {"issuer": "https://evil.example.com"}, "its configuration is of another issuer"),
+    ],
+)
+def test_a_provider_without_keys_is_a_failure(capsys, fetch, words):
+    line, status = token_line(capsys, section("OpenIDConnect"), fetch_json=fetch)
+
+    assert status == 1 and line.startswith("FAIL") and words in line
+
+
+def test_a_provider_with_other_keys_is_a_failure(capsys):
+    line, status = token_line(
+        capsys,
+        section("OpenIDConnect", keys_url="https://idp.example.com/"),
+        fetch_json=lambda url, seconds: {"keys": []},
+    )
+
+    assert status == 1 and "no RSA keys" in line
+
+
+def test_a_key_that_cannot_be_read_is_a_failure(capsys):
+    line, status = token_line(capsys, section("RS256", public_key="/nope"))
+
+    assert status == 1 and "public_key cannot be read: No such file or directory" in line

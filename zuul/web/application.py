@@ -35,6 +35,7 @@ from zuul.web.filters import (
     WsgiApplication,
 )
 from zuul.web.openapi.document import Document, Part, as_json, as_yaml, describe
+from zuul.web.origins import Origins
 from zuul.web.settings import AuthSection, Gearman, Rest, Settings, Web, read
 from zuul.web.sharing import SharedSnapshots
 from zuul.web.site import Site
@@ -150,7 +151,7 @@ def request_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: 
 
 
 def cors_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
-    return CorsFilter(app)
+    return CorsFilter(app, Origins(services(global_conf.get("zuul_conf")).settings.rest))
 
 
 def guard_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -187,7 +188,15 @@ def _status_urls(application: object, found: Services) -> StatusUrls:
     """
     whitelabel_tenant, guard = found.settings.rest.whitelabel_tenant, found.guard
     is_protected = guard.protects if guard.protects_any else None
-    long_way = frozenset({"HTTP_AUTHORIZATION"} if guard.enabled else ())
+    origins = Origins(found.settings.rest)
+    if not origins.anybody_reads:
+        is_protected = lambda tenant: True  # noqa: E731  # what is ready lets anybody's page read it
+    long_way = frozenset(
+        [
+            *(["HTTP_AUTHORIZATION"] if guard.enabled else []),
+            *([] if origins.same_for_all else ["HTTP_ORIGIN"]),
+        ]
+    )
     while isinstance(application, (RequestFilter, CorsFilter, GuardFilter)):
         application = application.inner
     if not isinstance(application, URLMap) or any(domain for (domain, _), _ in application.applications):

@@ -53,13 +53,16 @@ class ReadyAnswers:
     the threads of the application, read by the reactor's; one lock guards the answers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, same_for_all_origins: bool = True) -> None:
+        self._same_for_all_origins = same_for_all_origins
         self._lock = threading.Lock()
         self._answers: cachetools.LRUCache[_Key, tuple[float, set[str], Answer, Answer]]
         self._answers = cachetools.LRUCache(READY_BYTES, getsizeof=lambda kept: 1024 + len(kept[2].body))
 
     def answer(self, request: _ShortRequest) -> Answer | None:
         """The answer to a request, if there is one that is still fresh."""
+        if not self._same_for_all_origins and b"origin" in request.fields:
+            return None
         key = (request.path, request.accepts_gzip, request.fields.get(b"accept", ""))
         with self._lock:
             kept = self._answers.get(key)
@@ -75,6 +78,8 @@ class ReadyAnswers:
         def record(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
             began: list[Any] = []
             key = _key(environ)  # now: on its way the path is taken apart
+            if not self._same_for_all_origins and "HTTP_ORIGIN" in environ:
+                key = None
 
             def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
                 began[:] = [status, headers]
@@ -229,8 +234,9 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         if fields is None:
             return False
         request = _ShortRequest(path, fields)
-        tenant = self.factory.urls.tenant(path, fields.get(b"accept", ""))
-        if tenant is not None:
+        urls = self.factory.urls
+        tenant = urls.tenant(path, fields.get(b"accept", ""))
+        if tenant is not None and not (b"origin" in fields and "HTTP_ORIGIN" in urls.long_way):
             self.resetTimeout()
             self._status(request, tenant)
             return True

@@ -16,18 +16,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from zuul.web.auth.keys import configured
+from zuul.web.auth.provider import Provider, fetch_json
 from zuul.web.backends import history, nodepool
 from zuul.web.backends.rpc.gearman import registered_functions
 from zuul.web.backends.scheduler import FUNCTIONS
 from zuul.web.errors import Unavailable
 from zuul.web.server import listen_socket
-from zuul.web.settings import Connection, Gearman, Settings, Web, ZooKeeper
+from zuul.web.settings import AuthSection, ConfigError, Connection, Gearman, Settings, Web, ZooKeeper
 
 log = logging.getLogger("zuul.web.check")
 
 PROBE_SECONDS = 5.0
 ANSWER_SECONDS = 4.0
 """What a probe itself waits: less than it has, so that it can still tell what it waited for."""
+SAFE_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Probes:
     )
     nodepool: Callable[[ZooKeeper, float], bool] = nodepool.reachable
     history: Callable[[str, float, str], bool] = history.reachable
+    fetch_json: Callable[[str, float], object] = fetch_json
     listen_socket: Callable[[str, int], socket.socket] = listen_socket
     seconds: float = PROBE_SECONDS
 
@@ -79,6 +83,8 @@ def _probes(settings: Settings, probes: Probes) -> Iterator[tuple[str, Probe | N
         yield "sql", None
     for connection in databases:
         yield f"sql [connection {connection.name}]", partial(_database, probes, connection)
+    for section in settings.auth:
+        yield f"tokens [auth {section.name}]", partial(_tokens, probes, section)
     web = settings.web
     yield f"listen {_address(web.listen_address, web.port)}", partial(_listen, probes, web)
 
@@ -172,6 +178,28 @@ def _database(probes: Probes, connection: Connection) -> str:
             "or correct table_prefix"
         )
     return f"connected, table {prefix}zuul_build exists"
+
+
+def _tokens(probes: Probes, section: AuthSection) -> str:
+    if section.driver in ("HS256", "RS256"):
+        try:
+            configured(section)
+        except ConfigError as error:
+            raise _Wrong(f"{error} Correct it, or zuul-rest does not start") from error
+        short = section.driver == "HS256" and len(section.options["secret"].encode()) < SAFE_SECRET_BYTES
+        advice = f", but a secret of {SAFE_SECRET_BYTES} bytes or more could not be guessed" if short else ""
+        return f"{section.driver}{advice}"
+    try:
+
+        def fetch(url: str) -> object:
+            return probes.fetch_json(url, ANSWER_SECONDS / 2)  # there are two: the configuration and the keys
+
+        keys = Provider(section.issuer_id, section.options.get("keys_url") or None, fetch).published()
+    except (OSError, ValueError) as error:
+        raise _Wrong(f"{error}; correct issuer_id or keys_url, or let the connection through") from error
+    if not keys:
+        raise _Wrong("the provider publishes no RSA keys for signatures; have it sign with RS256")
+    return f"{section.driver}, the provider publishes {len(keys)} keys"
 
 
 def _listen(probes: Probes, web: Web) -> str:

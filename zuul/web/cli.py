@@ -11,6 +11,8 @@ import sys
 
 from zuul.web.settings import PLACES, ConfigError, Settings, Web, read
 
+SANDBOX_TOKEN_SECONDS = 86400
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand. Returns the exit status: 0, 1 for a failure, 2 for a wrong configuration or call."""
@@ -61,6 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--tenant", metavar="NAME", help="default: the one that has the build")
     tail.add_argument("-v", "--verbose", action="store_true", help="say what happens even if that is no terminal")
     tail.set_defaults(run=_tail)
+
+    token = commands.add_parser("token", help="make a token for the administration, as `zuul create-auth-token` does")
+    _add_configuration(token)
+    token.add_argument("--auth-config", metavar="NAME", help="the section [auth NAME]; default: the only one that can")
+    token.add_argument("--user", required=True, help="whose name is in the logs")
+    token.add_argument(
+        "--tenant", action="append", default=[], help="a tenant that it administers; may be repeated, or left out"
+    )
+    token.add_argument("--expires-in", type=int, default=600, metavar="SECONDS", help="(%(default)s)")
+    token.set_defaults(run=_token)
 
     openapi = commands.add_parser("openapi", help="print the OpenAPI document of all URLs")
     openapi.add_argument("--format", choices=("yaml", "json"), default="yaml", help="(%(default)s)")
@@ -145,6 +157,7 @@ def _configure_logging(settings: Settings, debug: bool) -> None:
 
 
 def _sandbox(options: argparse.Namespace) -> int:
+    from zuul.web.auth.mint import mint
     from zuul.web.sandbox.scenario import ScenarioError, load
     from zuul.web.sandbox.scheduler import SandboxScheduler
     from zuul.web.sandbox.service import Sandbox
@@ -169,12 +182,16 @@ def _sandbox(options: argparse.Namespace) -> int:
             options.port = probe.getsockname()[1]
     with Sandbox(scheduler, options.address, options.port) as sandbox:
         build = scheduler.last_to_end(scheduler.tenants[0])
-        _print_welcome(options.address, options.port, scheduler.tenants, build.uuid if build else None)
-        return _run(sandbox.zuul_conf, None, read(sandbox.zuul_conf))
+        settings = read(sandbox.zuul_conf)
+        token = mint(settings.auth[0], "admin", scheduler.tenants, SANDBOX_TOKEN_SECONDS)
+        _print_welcome(options.address, options.port, scheduler.tenants, build.uuid if build else None, token)
+        return _run(sandbox.zuul_conf, None, settings)
 
 
-def _print_welcome(address: str, port: int, tenants: list[str], build: str | None) -> None:
-    """:param build: one whose log is to be watched, of the first tenant."""
+def _print_welcome(address: str, port: int, tenants: list[str], build: str | None, token: str) -> None:
+    """:param build: one whose log is to be watched, of the first tenant.
+    :param token: of an administrator of all tenants.
+    """
     base = _url(address, port)
     print(
         f"A simulated Zuul with the tenants {', '.join(tenants)}. Look at {base}/ with a browser, or try\n\n"
@@ -182,6 +199,9 @@ def _print_welcome(address: str, port: int, tenants: list[str], build: str | Non
         f"  curl --compressed {base}/api/tenant/{tenants[0]}/status\n"
         f"  curl -i '{base}/v1/tenants/{tenants[0]}/jobs?limit=3'\n"
         f"  curl '{base}/v1/tenants/{tenants[0]}/builds/{build or 'UUID'}/log?follow=true'\n\n"
+        "With the token of an administrator of all tenants, good for a day:\n\n"
+        f"  TOKEN={token}\n"
+        f'  curl -H "Authorization: Bearer $TOKEN" {base}/v1/authorizations\n\n'
         "Control-C ends it.",
         flush=True,
     )
@@ -215,6 +235,17 @@ def _configured_server(conf: str | None) -> str:
     readable = [place for place in PLACES if os.access(os.path.expanduser(place), os.R_OK)]
     web = read(conf or readable[0]).web if conf or readable else Web()
     return web.root or _url(web.listen_address, web.port)
+
+
+def _token(options: argparse.Namespace) -> int:
+    from zuul.web.auth.mint import mint, section_to_sign_with
+
+    if not 0 < options.expires_in <= 10 * 365 * 86400:
+        raise ConfigError("--expires-in must be from 1 second to 10 years")
+    settings = read(options.conf or os.environ.get("ZUUL_CONF"))
+    section = section_to_sign_with(settings, options.auth_config, with_tenants=bool(options.tenant))
+    print(f"Bearer {mint(section, options.user, options.tenant, options.expires_in)}")
+    return 0
 
 
 def _openapi(options: argparse.Namespace) -> int:

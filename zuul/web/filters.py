@@ -4,7 +4,7 @@
     RequestFilter     request id, access log, and the last catch of every error
     GuardFilter       what no application should have to look at is refused
     SnapshotFilter    plain requests for a status end here, with bytes that are ready
-    CorsFilter        other origins may read
+    CorsFilter        pages of other origins may read, or more
 
 Each keeps what it wraps in `inner`, so the all-in-one server can tell whether there is anybody else's
 filter that it must not go past (see application.py).
@@ -27,6 +27,8 @@ from urllib.parse import unquote_to_bytes
 
 from zuul.web import errors
 from zuul.web.negotiation import accepts_gzip
+from zuul.web.origins import ANY_ORIGIN, READABLE_FIELDS, Origins
+from zuul.web.settings import Rest
 from zuul.web.snapshots import Snapshot, Snapshots, respond
 
 log = logging.getLogger("zuul.web")
@@ -70,9 +72,6 @@ def error_headers(error: errors.RestError, body: bytes) -> list[tuple[str, str]]
         ("Cache-Control", "no-store"),
         *error.headers,
     ]
-
-
-ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")
 
 
 def refusal(error: errors.RestError, environ: Environ, *more_headers: tuple[str, str]) -> Response:
@@ -214,28 +213,39 @@ def _identifying(start_response: StartResponse, identifier: str) -> StartRespons
     return start
 
 
-READABLE_FIELDS = (
-    "Age, ETag, Link, Retry-After, X-Limit, X-Marker, X-More-Data, X-Offset, X-Request-Id, X-Text-Size, X-Total"
-)
-"""What a page of another origin may read of an answer, besides the few fields that any page may."""
-
-
 class CorsFilter:
-    """Anybody's page may read, as with upstream: that is a header field on every answer to GET."""
+    """Lets pages of other origins have answers, as `Origins` says: upstream lets anybody's page read."""
 
-    def __init__(self, inner: WsgiApplication) -> None:
+    def __init__(self, inner: WsgiApplication, origins: Origins | None = None) -> None:
         self.inner = inner
+        self.origins = origins or Origins(Rest())
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return self.inner(environ, start_response)
+        origins, origin, method = self.origins, environ.get("HTTP_ORIGIN"), environ["REQUEST_METHOD"]
+        reads = method in ("GET", "HEAD")
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if not any(name == "Access-Control-Allow-Origin" for name, _ in headers):  # a snapshot has it
-                headers = [*headers, ANY_ORIGIN, ("Access-Control-Expose-Headers", READABLE_FIELDS)]
-            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+            fields = [field for field in headers if not field[0].startswith("Access-Control-Allow-Origin")]
+            if method == "OPTIONS":
+                fields = _preflight(fields, origins, origin)
+            else:
+                allowing = origins.allowing(origin, acts=not reads)
+                fields += allowing
+                if any(name == "Access-Control-Allow-Origin" for name, _ in allowing):
+                    fields = [field for field in fields if field[0] != "Access-Control-Expose-Headers"]
+                    fields.append(("Access-Control-Expose-Headers", READABLE_FIELDS))
+            return start_response(status, fields, exc_info) if exc_info else start_response(status, fields)
 
         return self.inner(environ, start)
+
+
+def _preflight(headers: list[tuple[str, str]], origins: Origins, origin: str | None) -> list[tuple[str, str]]:
+    """The fields of an answer to OPTIONS, with those of CORS as this origin may have them."""
+    methods = next((value for name, value in headers if name == "Access-Control-Allow-Methods"), None)
+    if origin is None or methods is None:
+        return headers
+    others = [field for field in headers if field[0] != "Access-Control-Allow-Methods"]
+    return [*others, *origins.preflight(origin, methods)]
 
 
 class GuardFilter(AnsweringFilter):
@@ -293,6 +303,7 @@ def wants_page(accept: str) -> bool:
 
 
 VARY_ACCEPT = ("Vary", "Accept")
+VARY_ORIGIN = ("Vary", "Origin")
 
 
 def varying_by_accept(start_response: StartResponse) -> StartResponse:
@@ -387,9 +398,11 @@ class StatusUrls:
 
     def more_fields(self, path: str, snapshot: Snapshot) -> list[tuple[str, str]]:
         """The header fields that a status has at this URL and not at all of its URLs."""
+        fields = [VARY_ORIGIN] if "HTTP_ORIGIN" in self.long_way else []
         if path.startswith("/api/tenant/"):
-            return []
-        fields = [] if path.startswith(("/api/", "/v1/")) else [snapshot.expires]
+            return fields
+        if not path.startswith(("/api/", "/v1/")):
+            fields.append(snapshot.expires)
         return [*fields, VARY_ACCEPT] if self.varies_by_accept(path) else fields
 
 

@@ -26,6 +26,7 @@ from zuul.web import errors
 from zuul.web.application import Services, all_ours, services, snapshots_in_front
 from zuul.web.channel import Channel, ReadyAnswers
 from zuul.web.filters import StatusUrls, WsgiApplication, error_headers
+from zuul.web.origins import Origins
 from zuul.web.snapshots import Snapshots
 from zuul.web.streaming.gate import Gate, gate_of
 from zuul.web.streaming.service import Streaming
@@ -55,7 +56,8 @@ def serve(application: WsgiApplication, found: Services) -> None:
     web, rest = found.settings.web, found.settings.rest
     pool = _pool(rest.threads)
     front = snapshots_in_front(application)
-    ready = ReadyAnswers() if all_ours(application) else None
+    origins = Origins(rest)
+    ready = ReadyAnswers(same_for_all_origins=origins.same_for_all) if all_ours(application) else None
     # Filters that are not ours are asked about streams as about everything else.
     in_pool = partial(threads.deferToThreadPool, reactor, pool)
     streaming = _streaming(found, None if all_ours(application) else gate_of(application, in_pool))
@@ -91,7 +93,7 @@ def serve_streams(found: Services) -> None:
 
 
 def _streaming(found: Services, gate: Gate | None = None) -> Streaming:
-    return Streaming(found.settings, found.scheduler, found.snapshots, reactor, gate)
+    return Streaming(found.settings, found.scheduler, found.snapshots, found.guard, reactor, gate)
 
 
 def _pool(threads: int) -> ThreadPool:

@@ -176,7 +176,6 @@ class _Options:
         headers = [("Allow", ", ".join(allowed))]
         if "Origin" in request.headers:
             headers += [
-                ("Access-Control-Allow-Origin", "*"),
                 ("Access-Control-Allow-Methods", ", ".join(allowed)),
                 ("Access-Control-Allow-Headers", "Authorization, Content-Type, If-None-Match, X-Request-Id"),
                 ("Access-Control-Max-Age", str(PREFLIGHT_SECONDS)),

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from zuul.web.auth.keys import RSA
-from zuul.web.settings import AuthSection, ConfigError
+from zuul.web.settings import AuthSection, ConfigError, Settings
 
 
 def mint(section: AuthSection, user: str, tenants: Sequence[str], seconds: int, now: float | None = None) -> str:
@@ -33,6 +33,34 @@ def mint(section: AuthSection, user: str, tenants: Sequence[str], seconds: int, 
     }
     signed = f"{_encoded({'alg': section.driver, 'typ': 'JWT'})}.{_encoded(claims)}"
     return f"{signed}.{_text(_signature(section, signed.encode()))}"
+
+
+def section_to_sign_with(settings: Settings, name: str | None, *, with_tenants: bool) -> AuthSection:
+    """The section of this name, or (None) the only one whose tokens can be made here.
+
+    :param with_tenants: whether the token is to name tenants.
+    :raises ConfigError: there is no such section, or it cannot.
+    """
+    if name is None:
+        able = [section for section in settings.auth if _can_sign(section)]
+        if len(able) != 1:
+            raise ConfigError(f"{settings.path}: {len(able)} sections [auth NAME] can sign; name one by --auth-config.")
+        section = able[0]
+    else:
+        named = [section for section in settings.auth if section.name == name]
+        if not named:
+            raise ConfigError(f"{settings.path}: there is no section [auth {name}].")
+        section = named[0]
+    if with_tenants and section.options.get("allow_authz_override", "false").lower() != "true":
+        raise ConfigError(
+            f"{settings.path}: [auth {section.name}] allow_authz_override must be true, or its tokens that name "
+            "tenants are refused. Without --tenant, the scheduler's admin rules decide."
+        )
+    return section
+
+
+def _can_sign(section: AuthSection) -> bool:
+    return section.driver == "HS256" or (section.driver == "RS256" and bool(section.options.get("private_key")))
 
 
 def _signature(section: AuthSection, signed: bytes) -> bytes:

@@ -100,6 +100,10 @@ class Provider:
                 return self._keys[name]
             raise self._unknown() if landed else _away()
 
+    def published(self) -> dict[str, Key]:
+        """What it publishes now, by `kid`. :raises OSError, ValueError: that cannot be had, and why."""
+        return _usable(self._fetch(self._keys_url or self._discovered()))
+
     def _unknown(self) -> UnknownKey | Unavailable:
         if self._failed or not self._keys:
             return _away()
@@ -118,7 +122,7 @@ class Provider:
     def _fly(self, landed: threading.Event) -> None:
         keys = None
         try:
-            keys = _usable(self._fetch(self._keys_url or self._discovered()))
+            keys = self.published()
             log.info("the provider %s has %d keys", self._issuer, len(keys))
         except (OSError, ValueError) as error:
             log.error("the keys of the provider %s cannot be had: %s", self._issuer, error)

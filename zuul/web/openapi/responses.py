@@ -69,7 +69,6 @@ OF_ACTIONS: tuple[type[errors.RestError], ...] = (
 )
 """What becomes of an action; of those with one status, the document has the one that says more."""
 OF_STREAMS: tuple[type[errors.RestError], ...] = (
-    errors.Forbidden,
     errors.RangeNotSatisfiable,
     errors.Misdirected,
     errors.UpgradeRequired,

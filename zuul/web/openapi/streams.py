@@ -33,7 +33,6 @@ OF_LOGS = ("X-Text-Size", "X-More-Data")
 NO_TENANT = "The operator's filters cannot tell whose build it is; use the URL of its tenant."
 UPGRADED = {"description": "The connection is a websocket from here on."}
 OF_WEBSOCKETS: Errors = (
-    errors.Forbidden,
     errors.Misdirected,
     errors.UpgradeRequired,
     errors.Unavailable,
@@ -108,7 +107,7 @@ def _log(route: Route, text: Text, schemas: Schemas) -> Operation:
 
 
 def _events(route: Route, text: Text, schemas: Schemas) -> Operation:
-    possible: Errors = (errors.Forbidden, errors.Misdirected, *responses.OF_BACKENDS)
+    possible: Errors = (errors.Misdirected, *responses.OF_BACKENDS)
     message = schemas.one_of("TenantEvent", "One of the messages of a tenant's events.", "type", MESSAGES)
     examples = [_as_event(sample_of(datatype)) for datatype in (TenantState, MESSAGES["build_started"])]
     content = {

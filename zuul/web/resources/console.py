@@ -18,6 +18,9 @@ class ConsoleRequest(Resource):
     offset = sometimes(int)
     """How many bytes of the log, in UTF-8, the client has already; 0 unless said."""
 
+    token = sometimes(str)
+    """For a protected tenant, from clients that cannot set the field Authorization, as browsers."""
+
     @classmethod
     def sample(cls) -> ConsoleRequest:
         return cls(uuid="c9b1d3d1e8a14b0c9f5d0d3a7f6b2e11", logfile="console.log")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,14 +22,19 @@ REQUEST_SECONDS = 10.0
 """How long the request may take to come after the handshake."""
 
 
+Admit = Callable[["str | None"], "Deferred[Any]"]
+"""Fails, unless the bearer of this token may read what the stream is about."""
+
+
 class ConsoleStream(Websocket):
     """One viewer of a log.
 
     :param tenant: whose builds may be seen; None: everybody's.
     """
 
-    def __init__(self, hub: Hub, tenant: str | None, visit: Visit, reactor: Any) -> None:
+    def __init__(self, hub: Hub, tenant: str | None, visit: Visit, reactor: Any, admit: Admit | None = None) -> None:
         super().__init__()
+        self._admit = admit
         self.visit = visit
         self._hub = hub
         self._tenant = tenant
@@ -52,8 +58,11 @@ class ConsoleStream(Websocket):
         if isinstance(request, str):
             self.end(bad_request(request))
             return
-        uuid, offset = request
-        self._search = self._hub.source(self._tenant, uuid, offset)
+        uuid, offset, token = request
+        if self._admit is None:
+            self._search = self._hub.source(self._tenant, uuid, offset)
+        else:
+            self._search = self._admit(token).addCallback(lambda _: self._hub.source(self._tenant, uuid, offset))
         self._search.addCallback(self._begin, offset).addErrback(self._refuse)
 
     def stop(self) -> None:
@@ -102,8 +111,8 @@ class _FrameReader(Reader):
         self._console.end(ending)
 
 
-def _request(text: str) -> tuple[str, int] | str:
-    """Uuid and offset that a message asks for, or what is wrong with it."""
+def _request(text: str) -> tuple[str, int, str | None] | str:
+    """Uuid, offset and token that a message asks for, or what is wrong with it."""
     try:
         request = json.loads(text)
     except (ValueError, RecursionError):
@@ -118,4 +127,5 @@ def _request(text: str) -> tuple[str, int] | str:
         return "'uuid' must be a string"
     if type(offset) is not int or not 0 <= offset < 1 << 63:
         return "'offset' must be a number of bytes"
-    return uuid, offset
+    token = request.get("token")
+    return uuid, offset, token if isinstance(token, str) and token else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zuul.web.errors import BadReply, BadRequest, NoExecutor, NotFound, RestError
+from zuul.web.errors import BadReply, BadRequest, Forbidden, NoExecutor, NotFound, RestError, Unauthorized
 
 NORMAL = 1000
 GOING_AWAY = 1001
@@ -54,5 +54,7 @@ def bad_request(reason: str) -> Ending:
 
 
 def ending_of(error: BaseException) -> Ending:
-    """What it means for a viewer that the build cannot be found."""
+    """What it means for a viewer that the build cannot be found, or is not for them."""
+    if isinstance(error, (Unauthorized, Forbidden)):
+        return bad_request(error.message)
     return unavailable(error.message) if isinstance(error, NoExecutor) else NO_SUCH_BUILD

@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 
 from zuul.web import errors
 from zuul.web.errors import RestError
-from zuul.web.filters import ANY_ORIGIN, READABLE_FIELDS, error_headers
+from zuul.web.filters import error_headers
+from zuul.web.origins import READABLE_FIELDS
 from zuul.web.streaming.forms import LAST_CHUNK
 from zuul.web.streaming.outlet import Outlet, prepare
 from zuul.web.streaming.visits import Visit
@@ -30,11 +31,12 @@ Fields = list[tuple[str, str]]
 
 
 def common_fields(visit: Visit) -> Fields:
+    cors = dict(visit.cors)
     return [
         ("Cache-Control", "no-store"),
-        ("Vary", "Accept"),
+        ("Vary", ", ".join(["Accept", *filter(None, [cors.pop("Vary", "")])])),
         ("X-Content-Type-Options", "nosniff"),
-        ANY_ORIGIN,
+        *cors.items(),
         ("Access-Control-Expose-Headers", READABLE_FIELDS),
         ("X-Request-Id", visit.identifier),
     ]

@@ -24,9 +24,11 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.server import NOT_DONE_YET
 
 from zuul.web import errors
+from zuul.web.auth import Guard
 from zuul.web.backends.finger import read_log
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, RestError, UpgradeRequired
+from zuul.web.origins import Origins
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
 from zuul.web.streaming.console import ConsoleStream
@@ -58,6 +60,9 @@ class Stream(NamedTuple):
     handle: Handler
     path: str | None
     """Where the same is below /v1; None where there is no such place, as no tenant is named."""
+    tenant: str | None
+    takes_token: bool = False
+    """Whether a websocket there may get a token by its first message."""
 
 
 class Streaming:
@@ -71,9 +76,11 @@ class Streaming:
         settings: Settings,
         scheduler: Scheduler,
         snapshots: Snapshots,
+        guard: Guard,
         reactor: Any,
         gate: Gate | None = None,
     ) -> None:
+        self._guard = guard
         self._gate = gate
         self._rest = rest = settings.rest
         self._root = settings.web.root
@@ -81,7 +88,7 @@ class Streaming:
         self._lookups = ThreadPool(0, LOOKUP_THREADS, "streaming")
         self._comparisons = ThreadPool(0, COMPARISON_THREADS, "events")
         dead_seconds = rest.stream_patience + DEAD_SECONDS
-        self._visits = Visits(rest.streams, rest.streams_per_address, dead_seconds, rest.access_log)
+        self._visits = Visits(rest.streams, rest.streams_per_address, dead_seconds, rest.access_log, Origins(rest))
         self._websockets = Websockets(reactor)
         self._hub = Hub(
             scheduler,
@@ -165,6 +172,27 @@ class Streaming:
             method = request.method.decode("latin-1")
             raise MethodNotAllowed(f"{method} is not possible here", ("GET", "HEAD", "OPTIONS"))
         visit.enter()
+        authorization = b",".join(request.requestHeaders.getRawHeaders(b"authorization", ())).decode("latin-1") or None
+        if stream.tenant is None and self._guard.protects_any:
+            raise NotFound("it takes a token to read logs of some tenants; use the URL of the tenant")
+        if not self._guard.needs_threads(authorization, stream.tenant) or self._asks_for_token(request, stream):
+            return self._let_through(request, stream, visit)
+        admitted = self._admit(authorization, stream.tenant)
+        return admitted.addCallback(lambda _: self._let_through(request, stream, visit))
+
+    def _admit(self, authorization: str | None, tenant: str | None) -> Deferred[Any]:
+        """Fails, unless whoever sent this field may read the tenant. The guard may wait, so a thread asks it."""
+        return deferToThreadPool(self._reactor, self._lookups, self._guard.admit_reader, authorization, tenant)
+
+    def _asks_for_token(self, request: Any, stream: Stream) -> bool:
+        """Whether it is a websocket that gets the token by message, as browsers have no other way."""
+        return (
+            stream.takes_token
+            and request.getHeader("authorization") is None
+            and (request.getHeader("upgrade") or "").lower() == "websocket"
+        )
+
+    def _let_through(self, request: Any, stream: Stream, visit: Visit) -> Deferred[None] | None:
         if self._gate is None:
             return stream.handle(request, visit)
         if stream.path is None:
@@ -189,9 +217,16 @@ class Streaming:
 
     def _console(self, tenant: str | None) -> Stream:
         def handle(request: Any, visit: Visit) -> None:
-            self._accept(request, ConsoleStream(self._hub, tenant, visit, self._reactor))
+            admit = None
+            if self._guard.protects(tenant) and request.getHeader("authorization") is None:
 
-        return Stream(handle, f"/v1/tenants/{quote(tenant, safe='')}/console-stream" if tenant else None)
+                def admit(token: str | None) -> Deferred[Any]:
+                    return self._admit(f"Bearer {token}" if token else None, tenant)
+
+            self._accept(request, ConsoleStream(self._hub, tenant, visit, self._reactor, admit))
+
+        path = f"/v1/tenants/{quote(tenant, safe='')}/console-stream" if tenant else None
+        return Stream(handle, path, tenant, takes_token=True)
 
     def _log(self, tenant: str, uuid: str) -> Stream:
         def handle(request: Any, visit: Visit) -> Deferred[None]:
@@ -206,7 +241,7 @@ class Streaming:
                 return answer.stream(request, FollowingText)
             return answer.present(request)
 
-        return Stream(handle, f"/v1/tenants/{quote(tenant, safe='')}/builds/{quote(uuid, safe='')}/log")
+        return Stream(handle, f"/v1/tenants/{quote(tenant, safe='')}/builds/{quote(uuid, safe='')}/log", tenant)
 
     def _log_answer(self, tenant: str, uuid: str, position: int, visit: Visit) -> LogAnswer:
         return LogAnswer(self._hub, tenant, uuid, position, visit, self._reactor)
@@ -228,7 +263,7 @@ class Streaming:
 
             return listener.join(self._feeds, tenant, want_state).addCallback(begin)
 
-        return Stream(handle, f"/v1/tenants/{quote(tenant, safe='')}/events")
+        return Stream(handle, f"/v1/tenants/{quote(tenant, safe='')}/events", tenant)
 
     def _accept(self, request: Any, websocket: Websocket) -> None:
         if (request.getHeader("upgrade") or "").lower() != "websocket":

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from zuul.web.errors import Unavailable
 from zuul.web.filters import access_log, log_access, request_id
+from zuul.web.origins import Origins
 from zuul.web.streaming.outlet import Outlet
 
 RETRY_SECONDS = 10
@@ -37,11 +38,14 @@ class Visits:
     :param dead_seconds: how long a viewer may give no sign of life.
     """
 
-    def __init__(self, most: int, most_per_address: int, dead_seconds: float, log_requests: bool) -> None:
+    def __init__(
+        self, most: int, most_per_address: int, dead_seconds: float, log_requests: bool, origins: Origins
+    ) -> None:
         self.dead_seconds = dead_seconds
         self._most = most
         self._most_per_address = most_per_address
         self.log_requests = log_requests
+        self._origins = origins
         self._addresses: Counter[str] = Counter()
         self.viewers: set[Viewer] = set()
         self._count = 0
@@ -50,7 +54,8 @@ class Visits:
     def of(self, request: Any, path: str) -> Visit:
         """The visit that a request is."""
         identifier = request_id(request.getHeader("x-request-id"))
-        return Visit(self, request.getClientAddress().host, identifier, request.method.decode("latin-1"), path)
+        cors = self._origins.allowing(request.getHeader("origin"))
+        return Visit(self, request.getClientAddress().host, identifier, request.method.decode("latin-1"), path, cors)
 
     def enter(self, address: str) -> None:
         """Count one more. :raises Unavailable: there are too many."""
@@ -89,11 +94,16 @@ class Visit:
         "_path",
         "_viewer",
         "_visits",
+        "cors",
         "dead_seconds",
         "identifier",
     )
 
-    def __init__(self, visits: Visits, address: str, identifier: str, method: str, path: str) -> None:
+    def __init__(
+        self, visits: Visits, address: str, identifier: str, method: str, path: str, cors: list[tuple[str, str]]
+    ) -> None:
+        self.cors = cors
+        """Fields that let a page of another origin read it."""
         self._visits: Visits | None = visits
         self.dead_seconds = visits.dead_seconds
         self._address = address
