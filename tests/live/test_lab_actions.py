@@ -16,6 +16,8 @@ import urllib.request
 import pytest
 from services import missing, wait_until
 
+pytestmark = pytest.mark.timeout(280)
+
 TENANT = "tenant-one"
 BELOW = f"/api/tenant/{TENANT}"
 SECONDS = 90

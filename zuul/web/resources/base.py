@@ -67,10 +67,6 @@ class Body(Resource):
         :raises BadRequest: the keys do not go together.
         """
 
-    @classmethod
-    def sample(cls) -> Body:
-        return cls()
-
 
 def key_of(datatype: Any) -> str | None:
     """The key that names one row of a collection of this type; None if there is no such key."""
