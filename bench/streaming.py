@@ -769,16 +769,19 @@ def lab(options: argparse.Namespace) -> None:
         try:
             server.wait_for_output(r"listening on \S+ port \d+")
             differences: list[float] = []
+            control: list[float] = []
             for number in range(options.rounds):
                 command("push", options.project)
                 uuid = wait_until(lambda: started(port, options.job), 120, f"a running {options.job}")
-                found = lab_round({"ours": port, "upstream": upstream_port}, uuid)
+                found = lab_round({"ours": port, "upstream": upstream_port, "upstream again": upstream_port}, uuid)
+                again = found["upstream again"][0]
                 (ours, our_log, our_end), (theirs, their_log, their_end) = found["ours"], found["upstream"]
                 live = range(min(len(ours), len(theirs)))
                 # What was there before both had begun to read says nothing.
                 begun = max(ours[0], theirs[0]) + 0.1 if live else 0.0
                 late = [ours[n] - theirs[n] for n in live if min(ours[n], theirs[n]) > begun]
                 differences += late
+                control += [again[n] - theirs[n] for n in range(len(theirs)) if n < len(again) and theirs[n] > begun]
                 report(
                     f"lab round {number + 1}",
                     uuid=uuid,
@@ -792,6 +795,7 @@ def lab(options: argparse.Namespace) -> None:
                 )
                 command("wait")
             report("lab", lines=len(differences), **signed(differences))
+            report("lab, upstream's second viewer minus its first", lines=len(control), **signed(control))
         finally:
             server.kill()
 

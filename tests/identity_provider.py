@@ -77,6 +77,21 @@ class IdentityProvider:
             body = b"[" * 100000
         elif self.behaviour == "large":
             body = b" " * (2 << 20)
+        if self.behaviour.startswith("redirects to "):
+            request.send_response(302)
+            request.send_header("Location", self.behaviour.removeprefix("redirects to "))
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            self.behaviour = "answers"
+            return
+        if self.behaviour == "trickles headers":
+            request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while not self._released.wait(0.05):
+                try:
+                    request.wfile.write(b"x")
+                except OSError:
+                    break
+            return
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()

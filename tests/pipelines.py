@@ -10,7 +10,7 @@ import uuid as uuids
 from collections.abc import Callable
 from typing import Any
 
-from zuul.web.backends.rpc.gearman import GearmanWorker, start_server
+from zuul.web.backends.rpc.gearman_worker import GearmanWorker, start_server
 
 TENANTS = ("one", "two")
 PIPELINES = ("check", "gate")

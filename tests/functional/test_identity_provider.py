@@ -11,6 +11,7 @@ from forged_tokens import claims, forge_rs, jwk
 from identity_provider import IdentityProvider, eventually
 
 from zuul.web.auth import provider as module
+from zuul.web.auth.fetching import fetch_json, is_as_safe
 from zuul.web.backends.rpc.local import LocalTransport
 
 URL = "/api/user/authorizations"
@@ -124,11 +125,32 @@ def test_the_wrong_key_is_no_key(ask, idp, keys):
     assert ask().status_int in (401, 503)
 
 
-def test_an_answer_that_does_not_end_is_given_up(idp):
-    idp.behaviour = "trickles"
+@pytest.mark.parametrize("behaviour", ["trickles", "trickles headers", "hangs"])
+def test_an_answer_that_does_not_end_is_given_up(idp, behaviour):
+    idp.behaviour = behaviour
     began = time.monotonic()
 
     with pytest.raises(OSError):
-        module.fetch_json(f"{idp.url}/keys", seconds=0.5)
+        fetch_json(f"{idp.url}/keys", seconds=0.5)
 
     assert time.monotonic() - began < 3
+
+
+def test_a_redirection_is_followed(idp):
+    idp.behaviour = "redirects to /keys"
+
+    assert fetch_json(f"{idp.url}/moved") == {"keys": idp.keys}
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/keys", "data:application/json,{}"])
+def test_but_not_to_a_file(idp, place):
+    idp.behaviour = f"redirects to {place}"
+
+    with pytest.raises(OSError):
+        fetch_json(f"{idp.url}/keys")
+
+
+def test_from_https_there_is_no_way_to_http():
+    assert is_as_safe("https://idp.example.com", "https://other.example.com/keys")
+    assert not is_as_safe("https://idp.example.com", "http://idp.example.com/keys")
+    assert not is_as_safe("http://idp.example.com", "file:///etc/passwd")

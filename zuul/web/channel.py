@@ -124,6 +124,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
 
     transport: Any
     _buffer: bytes
+    _dataBuffer: list[bytes]
     _closing = False
     _refused = False
     _answering = False
@@ -157,8 +158,8 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         self.transport = None
         self.setTimeout(None)
         self.factory.channels.discard(self)
-        early = self._buffer
-        self._buffer = b""
+        early = b"".join(self._dataBuffer) + self._buffer  # what came while the request was waited for, and with it
+        self._dataBuffer, self._buffer = [], b""
         transport.unregisterProducer()
         transport.protocol = protocol
         protocol.makeConnection(transport)

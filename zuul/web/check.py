@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from zuul.web.auth.fetching import fetch_json
 from zuul.web.auth.keys import configured
-from zuul.web.auth.provider import Provider, fetch_json
+from zuul.web.auth.provider import Provider
 from zuul.web.backends import history, nodepool
 from zuul.web.backends.rpc.gearman import registered_functions
 from zuul.web.backends.scheduler import FUNCTIONS
@@ -189,11 +190,11 @@ def _tokens(probes: Probes, section: AuthSection) -> str:
         short = section.driver == "HS256" and len(section.options["secret"].encode()) < SAFE_SECRET_BYTES
         advice = f", but a secret of {SAFE_SECRET_BYTES} bytes or more could not be guessed" if short else ""
         return f"{section.driver}{advice}"
+
+    def fetch(url: str) -> object:
+        return probes.fetch_json(url, ANSWER_SECONDS / 2)  # there are two: the configuration and the keys
+
     try:
-
-        def fetch(url: str) -> object:
-            return probes.fetch_json(url, ANSWER_SECONDS / 2)  # there are two: the configuration and the keys
-
         keys = Provider(section.issuer_id, section.options.get("keys_url") or None, fetch).published()
     except (OSError, ValueError) as error:
         raise _Wrong(f"{error}; correct issuer_id or keys_url, or let the connection through") from error

@@ -262,6 +262,12 @@ class _Request(server.Request):  # type: ignore[misc]
         super().gotLength(length if length is None or length <= self._limit() else 0)
         self._count(length or 0)
 
+    def getHeader(self, key: Any) -> Any:
+        if isinstance(key, bytes):
+            return super().getHeader(key)
+        value = super().getHeader(key.encode())  # twisted takes text for UTF-8, and clients send any bytes
+        return None if value is None else value.decode("latin-1")
+
     def handleContentChunk(self, data: bytes) -> None:
         if self.content_length_unknown:
             self._count(len(data))

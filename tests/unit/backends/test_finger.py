@@ -130,9 +130,12 @@ def test_a_log_that_begins_like_such_words(log, recorder, text):
     assert recorder.end == ("ended",)
 
 
-def test_a_breakdown_in_the_middle_is_no_part_of_the_log(log, recorder):
+@pytest.mark.parametrize("cut", range(len(b"half a liInternal streaming error")))
+def test_a_breakdown_in_the_middle_is_no_part_of_the_log(log, recorder, cut):
     log.dataReceived(b"line 1\n")
-    log.dataReceived(b"half a liInternal streaming error")
+    words = b"half a liInternal streaming error"
+    for piece in filter(None, (words[:cut], words[cut:])):
+        log.dataReceived(piece)
     over(log)
     assert recorder.data == b"line 1\nhalf a li"
     assert recorder.end == ("lost",)
@@ -143,6 +146,12 @@ def test_a_log_may_speak_of_a_breakdown(log, recorder):
     log.dataReceived(b"x: Internal streaming error")
     log.dataReceived(b", and on\n")
     assert recorder.data == b"Internal streaming error\nx: Internal streaming error, and on\n"
+
+
+def test_what_looks_like_the_beginning_of_a_breakdown_is_told_at_the_end(log, recorder):
+    log.dataReceived(b"line 1\nInternal st")
+    over(log)
+    assert (recorder.data, recorder.end) == (b"line 1\nInternal st", ("ended",))
 
 
 def test_an_executor_that_says_nothing(log, recorder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from deferred_work import DeferredWork
 from twisted.internet.defer import CancelledError, execute
 from twisted.internet.task import Clock
 
@@ -103,6 +104,20 @@ def test_viewers_of_a_build_get_the_same_source(zuul):
     assert first is second
     assert zuul.connections == [(("ze01.example.com", 7900), "abc")]
     assert zuul.calls == ["abc"]
+
+
+def test_those_who_come_and_go_while_the_scheduler_is_slow_ask_it_once(zuul):
+    zuul.add("abc")
+    zuul.hub._in_thread = scheduler = DeferredWork()
+    for _ in range(100):
+        gone = zuul.hub.source(None, "abc", 0)
+        gone.cancel()
+        assert isinstance(outcome(gone), CancelledError)
+    last = zuul.hub.source(None, "abc", 0)
+    assert len(scheduler.waiting) == 1
+    scheduler.run()
+    assert outcome(last) is not None
+    assert not zuul.hub._searches
 
 
 @pytest.mark.parametrize("uuid", ["", "abc\n", "ab-c", "../x", "a" * 65, "zz", "\u0660"])

@@ -72,7 +72,7 @@ def source(tmp_path, disk, clock):
 
 
 def sending(source, request, start=0, end=SIZE):
-    request.producer = sender = _Sender(request, source, start, end)
+    request.producer = sender = _Sender(request, source, start, end, source._reactor.seconds)
     sender.resumeProducing()
     return sender
 
@@ -126,3 +126,19 @@ def test_a_promise_that_cannot_be_kept_breaks_the_connection(source, disk):
     sender.done.addErrback(lambda failure: ends.append(failure.check(CancelledError)))
     sender.resumeProducing()
     assert request.aborted and ends == [CancelledError]
+
+
+def test_who_does_not_read_is_a_viewer_that_is_blocked_and_can_be_dropped(source, disk, clock):
+    clock.advance(2)
+    request = Request(takes=1)
+    sender = sending(source, request)
+    disk.run()
+    clock.advance(5)
+    sender.pauseProducing()
+    assert sender.outlet.blocked
+    assert sender.outlet.blocked_since == 2
+    sender.done.addErrback(lambda why: why.trap(CancelledError))
+    sender.too_slow()
+    assert request.aborted
+    clock.advance(LINGER_SECONDS)
+    assert source._is_closed

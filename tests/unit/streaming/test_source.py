@@ -212,6 +212,17 @@ def test_who_does_not_read_gets_nothing_more_and_holds_nobody_up(source):
     assert slow.text == fast.text == TEXT * 6
 
 
+def test_who_is_blocked_by_a_ping_gets_nothing_twice_and_misses_nothing(source):
+    quiet, busy = joined(source), joined(source)
+    source.received(TEXT)
+    for viewer in (quiet, busy):
+        viewer.outlet.blocked = True  # a ping did not go out at once
+    quiet.reads_again()
+    source.received(TEXT)
+    busy.reads_again()
+    assert quiet.text == busy.text == TEXT * 2
+
+
 def test_who_is_too_far_behind_is_dismissed(source):
     slow = joined(source)
     slow.outlet.takes = 0

@@ -5,6 +5,7 @@
     tokens.py     from a bearer token to an identity, or the reason why not
     keys.py       what signatures are checked with, by driver
     provider.py   keys that an OpenID Connect provider publishes
+    fetching.py   how those are fetched, in bounded time
     guard.py      the one object that all others ask; ../rules.py has what zuul.conf allows, besides the admin rules
     mint.py       new tokens, for `zuul-rest token`
 

@@ -8,19 +8,16 @@ has all of that: its callers queue up behind a provider that does not answer, an
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 
 from jwt.algorithms import RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
+from zuul.web.auth.fetching import fetch_json, is_as_safe
 from zuul.web.auth.keys import MAX_KEY_ID, RSA, Key, UnknownKey
 from zuul.web.errors import Unavailable
 
@@ -30,8 +27,6 @@ WAIT_SECONDS = 5.0
 """How long a request waits for keys."""
 MOST_WAITING = 8
 """How many requests do; the others are told to come back, so that bad tokens cannot hold all threads."""
-FETCH_SECONDS = 10.0
-"""How long a provider may take for each document."""
 REFRESH_SECONDS = 60.0
 """Between two fetches because of a key that is not known."""
 RETRY_SECONDS = 10.0
@@ -40,7 +35,6 @@ FRESH_SECONDS = 3600.0
 """After which keys are fetched again, as some may have been withdrawn."""
 STALE_SECONDS = 86400.0
 """After which keys are forgotten, if the provider is away for so long."""
-MAX_BYTES = 1 << 20
 MAX_KEYS = 100
 RETRY_AFTER = 10
 
@@ -144,7 +138,7 @@ class Provider:
             raise ValueError("its configuration is of another issuer")
         if not isinstance(found, str):
             raise ValueError("its configuration names no jwks_uri")
-        if not _as_safe(self._issuer, found):
+        if not is_as_safe(self._issuer, found):
             raise ValueError("its jwks_uri is no https URL")
         return found
 
@@ -171,44 +165,3 @@ def _usable(document: Any) -> dict[str, Key]:
             continue
         found.setdefault(name, Key(algorithm, b"", public))
     return found
-
-
-def fetch_json(url: str, seconds: float = FETCH_SECONDS) -> Any:
-    """The JSON at a URL. :raises OSError, ValueError: it cannot be had in that time."""
-    deadline = time.monotonic() + seconds
-    request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "zuul-rest"})
-    try:
-        with urllib.request.build_opener(_Redirects).open(request, timeout=seconds / 2) as response:
-            body = b""
-            while piece := response.read1(65536):
-                body += piece
-                if len(body) > MAX_BYTES:
-                    raise ValueError("the answer is too large")
-                if time.monotonic() > deadline:
-                    raise TimeoutError("the answer does not come to its end")
-    except HTTPError as error:
-        error.close()
-        raise OSError(f"{error.code} at {url}") from None
-    except URLError as error:
-        raise OSError(f"{error.reason} at {url}") from error
-    try:
-        return json.loads(body)
-    except RecursionError:
-        raise ValueError("the answer is no JSON") from None
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Never from https to anything else, nor to a file."""
-
-    max_redirections = 3
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if not _as_safe(req.full_url, newurl):
-            raise URLError("a redirection away from https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _as_safe(url: str, next_url: str) -> bool:
-    """Whether a URL that another led to may be asked: over https, or http if that was the operator's own choice."""
-    schemes = ("https",) if urlsplit(url).scheme == "https" else ("https", "http")
-    return urlsplit(next_url).scheme in schemes

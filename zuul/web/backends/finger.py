@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory
@@ -40,6 +41,12 @@ def _may_become_complaint(data: bytes) -> bool:
         beginning.startswith(data) or (data.startswith(beginning) and b"\n" not in data and len(data) <= MOST_WORDS)
         for beginning in beginnings
     )
+
+
+def _beginning_of_breakdown(data: bytes) -> int:
+    """How many bytes at the end of some text may be the beginning of those words, or all of them."""
+    most = min(len(data), len(BREAKDOWN))
+    return next((size for size in range(most, 0, -1) if data.endswith(BREAKDOWN[:size])), 0)
 
 
 class Receiver(Protocol):
@@ -72,6 +79,8 @@ class LogConnection(Connection):  # type: ignore[misc]
         """What may be no part of the log: the first bytes, or its last words."""
         self._began = False
         self._deadline: Any = None
+        self.attempt: Deferred[Any] | None = None
+        """To connect, which may take a while."""
 
     def connectionMade(self) -> None:
         if self._receiver is None:
@@ -93,8 +102,8 @@ class LogConnection(Connection):  # type: ignore[misc]
                 self._held = data
                 return
             self._begin()
-        if data.endswith(BREAKDOWN):
-            data, self._held = data[: -len(BREAKDOWN)], BREAKDOWN
+        held = _beginning_of_breakdown(data)
+        data, self._held = data[: len(data) - held], data[len(data) - held :]
         if data:
             self._receiver.received(data)
 
@@ -106,12 +115,11 @@ class LogConnection(Connection):  # type: ignore[misc]
             receiver.refused(self._held.decode(errors="replace"))
         elif not self._began and not self._held:
             receiver.failed("the executor closed the connection without an answer")
-        elif not self._began:
-            receiver.received(self._held)
-            self._tell_end(receiver, reason)
-        elif self._held:
+        elif self._began and self._held == BREAKDOWN:
             receiver.lost()
         else:
+            if self._held:
+                receiver.received(self._held)
             self._tell_end(receiver, reason)
 
     @staticmethod
@@ -141,6 +149,8 @@ class LogConnection(Connection):  # type: ignore[misc]
         self._give_up()
         if self.transport is not None:
             self.transport.abortConnection()
+        elif self.attempt is not None:
+            self.attempt.cancel()
 
     def _begin(self) -> None:
         self._began = True
@@ -173,9 +183,9 @@ def read_log(reactor: Any) -> ReadLog:
     def read(address: tuple[str, int], uuid: str, receiver: Receiver) -> LogConnection:
         connection = LogConnection(uuid, receiver, reactor)
         host, port = address
-        HostnameEndpoint(reactor, host, port, timeout=CONNECT_SECONDS).connect(
-            Factory.forProtocol(lambda: connection)
-        ).addErrback(connection.connection_failed)
+        endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_SECONDS)
+        connection.attempt = endpoint.connect(Factory.forProtocol(lambda: connection))
+        connection.attempt.addErrback(connection.connection_failed)
         return connection
 
     return read

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from zuul.web.errors import BadReply, BadRequest, Forbidden, NoExecutor, NotFound, RestError, Unauthorized
+
+log = logging.getLogger("zuul.web.streaming")
 
 NORMAL = 1000
 GOING_AWAY = 1001
@@ -57,4 +60,6 @@ def ending_of(error: BaseException) -> Ending:
     """What it means for a viewer that the build cannot be found, or is not for them."""
     if isinstance(error, (Unauthorized, Forbidden)):
         return bad_request(error.message)
+    if not isinstance(error, RestError):
+        log.error("a build could not be looked for", exc_info=error)
     return unavailable(error.message) if isinstance(error, NoExecutor) else NO_SUCH_BUILD

@@ -157,7 +157,11 @@ class Feed:
             self.end(Unavailable("nobody listens"))
             return
         if not self._comparing and now - self._compared_at >= COMPARE_SECONDS:
-            self._peek(now)
+            try:
+                self._peek(now)
+            except Exception:
+                log.exception("events of %s", self.tenant)
+                self.end(ServerError("the status of this tenant cannot be made out"))
         if not self._ended:
             self._next_tick = self._clock.callLater(PEEK_SECONDS, self.tick)
 

@@ -117,7 +117,7 @@ class StreamedResponse(Protocol):  # type: ignore[misc]
         head = "".join(f"{name}: {value}\r\n" for name, value in fields)
         self.transport.write(f"HTTP/1.1 200 OK\r\n{head}\r\n".encode("latin-1"))
         if self._only_head:
-            self._close()
+            self._close(patient=False)
             return
         if self.ping:
             self._pinging = self._reactor.callLater(PING_SECONDS, self._send_ping)
@@ -131,20 +131,26 @@ class StreamedResponse(Protocol):  # type: ignore[misc]
         """All has been said."""
         if self.chunked and not self.outlet.amid:
             self.transport.write(LAST_CHUNK)
-        self._close()
+        self._close(patient=not self.outlet.blocked)
 
     def break_off(self) -> None:
-        """End without the last chunk, so that the client knows that something is missing."""
-        self._close()
+        """End so that the client knows that something is missing: without the last chunk, or else by a reset."""
+        if self.chunked:
+            self._close(patient=False)
+        else:
+            self._leave()
+            self.transport.abortConnection()
 
-    def _close(self) -> None:
+    def _close(self, *, patient: bool) -> None:
+        """:param patient: whether a slow reader has the time to read what it has not yet."""
         self._leave()
         if self.outlet.amid:
             self.transport.abortConnection()
             return
         self.outlet.release()
         self.transport.loseConnection()
-        self._pinging = self._reactor.callLater(CLOSE_SECONDS, self._give_up)
+        seconds = self.visit.dead_seconds if patient else CLOSE_SECONDS
+        self._pinging = self._reactor.callLater(seconds, self._give_up)
 
     def _give_up(self) -> None:
         """The peer does not take what was left."""

@@ -167,7 +167,7 @@ class _Search:
         self._asking: list[Deferred[Address | None]] = []
         """Those who do not wait, but want to know the next result, whatever it is."""
         self._timer: Any = None
-        self._began = self._ended = False
+        self._began = self._looking = self._ended = False
 
     def wait(self, seconds: float | None) -> Deferred[Address | None]:
         """The address; with None for the seconds, the result of the next look."""
@@ -188,9 +188,11 @@ class _Search:
 
     def _try(self) -> None:
         self._timer = None
+        self._looking = True
         self._look().addCallbacks(self._found, lambda why: self._end(lambda waiting: waiting.errback(why)))
 
     def _found(self, address: Address | None) -> None:
+        self._looking = False
         if address is not None:
             self._end(lambda waiting: waiting.callback(address))
         elif not self._ended:
@@ -219,7 +221,8 @@ class _Search:
         self._end_if_alone()
 
     def _end_if_alone(self) -> None:
-        if not self._waiting and not self._asking:
+        # A look cannot be called back, so it is left to whoever comes next: those who come and go would make a queue.
+        if not self._waiting and not self._asking and not self._looking:
             self._end(lambda waiting: None)
 
 

@@ -151,7 +151,8 @@ class LogAnswer:
             raise RangeNotSatisfiable(f"the log has {end} bytes so far", end)
         _head(request, self._visit, end, end - self._position, more=source.ending != END_OF_LOG)
         if end > self._position:
-            sender = _Sender(request, source, self._position, end)
+            sender = _Sender(request, source, self._position, end, self._reactor.seconds)
+            self._visit.by(sender)
             request.registerProducer(sender, True)
             sender.resumeProducing()
             yield sender.done
@@ -185,22 +186,25 @@ def _head(request: Any, visit: Visit, end: int, size: int, *, more: bool) -> Non
 
 @implementer(IPushProducer)
 class _Sender:
-    """Sends a part of a spool, whose size has been promised already."""
+    """Sends a part of a spool, whose size has been promised already. A viewer, and its own outlet."""
 
-    def __init__(self, request: Any, source: Source, position: int, end: int) -> None:
+    def __init__(self, request: Any, source: Source, position: int, end: int, seconds: Callable[[], float]) -> None:
+        self.outlet = self
+        self.blocked = False
+        self.blocked_since = 0.0
         self.done: Deferred[None] = Deferred()
         self._request = request
         self._source = source
         self._position = position
         self._end = end
-        self._paused = False
+        self._seconds = seconds
         self._reading = False
         source.hold()
         self.done.addBoth(self._release)
 
     def resumeProducing(self) -> None:
-        self._paused = False
-        while not (self._paused or self._reading or self.done.called):
+        self.blocked = False
+        while not (self.blocked or self._reading or self.done.called):
             if self._position == self._end:
                 self.done.callback(None)
             elif self._position < self._source.spool.start:
@@ -214,16 +218,28 @@ class _Sender:
                     found.addCallback(self._was_read)
 
     def pauseProducing(self) -> None:
-        self._paused = True
+        if not self.blocked:
+            self.blocked = True
+            self.blocked_since = self._seconds()
 
     def stopProducing(self) -> None:
         self.done.cancel()
+
+    def stop(self) -> None:
+        """Go on: what has been promised has an end, and a server that stops waits for that."""
+
+    def too_slow(self) -> None:
+        self._break_off()
+
+    def _break_off(self) -> None:
+        self.done.cancel()
+        self._request.transport.abortConnection()
 
     def _was_read(self, data: bytes) -> None:
         self._reading = False
         if not self.done.called:
             self._send(data)
-            if not self._paused:
+            if not self.blocked:
                 self.resumeProducing()
 
     def _send(self, data: bytes) -> None:
@@ -232,8 +248,7 @@ class _Sender:
             self._position += len(data)
             self._request.write(data)
         else:  # overwritten: what was promised cannot be kept
-            self.done.cancel()
-            self._request.transport.abortConnection()
+            self._break_off()
 
     def _release(self, result: Any) -> Any:
         self._source.release()

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.threads import deferToThread, deferToThreadPool
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from twisted.web.server import NOT_DONE_YET
@@ -46,6 +46,7 @@ log = logging.getLogger("zuul.web.streaming")
 
 LOOKUP_THREADS = 16
 COMPARISON_THREADS = 2
+SPOOLING_THREADS = 10
 DEAD_SECONDS = 60.0
 """How long a viewer may give no sign of life, beyond the time that it may not read."""
 LOOK_SECONDS = 1.0
@@ -87,14 +88,20 @@ class Streaming:
         self._reactor = reactor
         self._lookups = ThreadPool(0, LOOKUP_THREADS, "streaming")
         self._comparisons = ThreadPool(0, COMPARISON_THREADS, "events")
+        # In the reactor's own threads, names of executors that no server answers for would hold all logs up.
+        self._spooling = ThreadPool(0, SPOOLING_THREADS, "spools")
         dead_seconds = rest.stream_patience + DEAD_SECONDS
         self._visits = Visits(rest.streams, rest.streams_per_address, dead_seconds, rest.access_log, Origins(rest))
         self._websockets = Websockets(reactor)
+
+        def in_spooling(work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+            return deferToThreadPool(reactor, self._spooling, work, *arguments)
+
         self._hub = Hub(
             scheduler,
             snapshots,
             read_log=read_log(reactor),
-            room=Room(rest.log_spool_dir, rest.log_spool_bytes, rest.log_spool_total_bytes, deferToThread),
+            room=Room(rest.log_spool_dir, rest.log_spool_bytes, rest.log_spool_total_bytes, in_spooling),
             in_thread=lambda work, *arguments: deferToThreadPool(reactor, self._lookups, work, *arguments),
             wait_seconds=rest.log_wait,
             reactor=reactor,
@@ -110,6 +117,7 @@ class Streaming:
     def start(self) -> None:
         self._lookups.start()
         self._comparisons.start()
+        self._spooling.start()
         self._looking = self._reactor.callLater(LOOK_SECONDS, self._look)
 
     def stop(self) -> Deferred[None]:
@@ -117,6 +125,8 @@ class Streaming:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
+        # Who still waits for an executor may come a little later.
+        self._visits.newcomer = lambda viewer: self._reactor.callLater(0, viewer.stop)
         for viewer in list(self._visits.viewers):
             viewer.stop()
         self._feeds.close()
@@ -126,6 +136,7 @@ class Streaming:
         """Wait for the threads. Not for the reactor's thread."""
         self._lookups.stop()
         self._comparisons.stop()
+        self._spooling.stop()
 
     def find(self, raw_path: bytes) -> Stream | None:
         """What is at a path, given as the client wrote it; None if it is no stream's."""

@@ -156,6 +156,8 @@ class Source:
 
     def serve(self, reader: Reader) -> None:
         """Write to a reader until it is in step, or its connection takes no more, or the disk has to be asked."""
+        if reader in self._in_step:
+            return  # a ping was what its connection did not take at once
         while reader.source is self and not reader.reading and not reader.outlet.blocked:
             position = reader.position
             if position < self.spool.start:
@@ -267,10 +269,13 @@ class Source:
         text = Text(data, self.spool.end)
         behind = []
         for reader in self._in_step:
-            if not reader.outlet.write(reader.form(text)):
+            if reader.outlet.blocked:  # by a ping
+                reader.position = text.end - len(data)
+                behind.append(reader)
+            elif not reader.outlet.write(reader.form(text)):
+                reader.position = text.end
                 behind.append(reader)
         for reader in behind:
-            reader.position = text.end
             self._in_step.discard(reader)
             self._others.add(reader)
         if self._others:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -13,15 +14,23 @@ from twisted.internet.defer import Deferred, succeed
 from zuul.web.errors import Unavailable
 from zuul.web.filters import access_log, log_access, request_id
 from zuul.web.origins import Origins
-from zuul.web.streaming.outlet import Outlet
 
 RETRY_SECONDS = 10
+
+
+class Blockable(Protocol):
+    """What may wait for the peer to read, and since when. See `Outlet`."""
+
+    blocked: bool
+    blocked_since: float
 
 
 class Viewer(Protocol):
     """A connection that streams."""
 
-    outlet: Outlet
+    @property
+    def outlet(self) -> Blockable:
+        """What it is written by."""
 
     def stop(self) -> None:
         """The server stops: say so and close."""
@@ -48,6 +57,8 @@ class Visits:
         self._origins = origins
         self._addresses: Counter[str] = Counter()
         self.viewers: set[Viewer] = set()
+        self.newcomer: Callable[[Viewer], object] = lambda viewer: None
+        """Is told of each connection that begins to stream."""
         self._count = 0
         self._when_empty: Deferred[None] | None = None
 
@@ -125,6 +136,7 @@ class Visit:
         self._viewer = viewer
         if self._visits is not None:
             self._visits.viewers.add(viewer)
+            self._visits.newcomer(viewer)
 
     def over(self, status: int) -> None:
         """The response is complete, or the connection gone. Only the first call counts."""

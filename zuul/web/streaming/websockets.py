@@ -13,7 +13,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 
 from zuul.web import errors
 from zuul.web.filters import error_headers
-from zuul.web.streaming.endings import NOT_READING, UNSUPPORTED_DATA, Ending, bad_request
+from zuul.web.streaming.endings import NOT_READING, SERVER_STOPS, UNSUPPORTED_DATA, Ending, bad_request
 from zuul.web.streaming.http import common_fields
 from zuul.web.streaming.outlet import Outlet, prepare
 from zuul.web.streaming.visits import Visit
@@ -24,8 +24,9 @@ PONG_SECONDS = 60.0
 """How long a pong may take: to a slow reader, the ping comes behind what it has not read yet."""
 HANDSHAKE_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
-"""How long a viewer may take to answer a close frame before the connection is dropped."""
+"""How long a viewer may take to answer a close frame before the connection is dropped, unless it is still reading."""
 MAX_REASON_BYTES = 123
+PONG = 10
 
 _HANDSHAKE_FIELDS = (b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version")
 
@@ -39,6 +40,10 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     outlet: Outlet
     visit: Visit
     is_open = None
+    _dropping: Any = None
+    _patient_until = 0.0
+    _unanswered: bytes | None = None
+    """The last ping that came while the connection was blocked."""
 
     def opened(self) -> None:
         """The handshake is done."""
@@ -55,6 +60,8 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     def end(self, ending: Ending) -> None:
         """Say goodbye with a close code; nothing is sent after that."""
         self._leave()
+        patient = not self.outlet.blocked and ending != SERVER_STOPS
+        self._patient_until = self.factory.reactor.seconds() + self.visit.dead_seconds if patient else 0.0
         if self.outlet.amid:  # a message goes on, and nothing can be put into it
             self.wasNotCleanReason = ending.reason
             self.dropConnection(abort=True)
@@ -73,12 +80,14 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def onOpen(self) -> None:
         prepare(self.transport, self.visit.dead_seconds)
-        self.outlet = Outlet(self.transport, self.drained)
+        self.outlet = Outlet(self.transport, self._takes_more)
         for name in ("http_request_data", "http_response_data", "http_headers"):
             setattr(self, name, None)  # autobahn keeps them for as long as the connection lasts
         self.opened()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self._has_left:
+            return  # autobahn goes on telling of messages while it waits for the answer to a close frame
         if isBinary:
             self.end(Ending(UNSUPPORTED_DATA, "the request must be a text message"))
         else:
@@ -88,7 +97,16 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
         self._leave()
         return super().onCloseFrame(code, reasonRaw)
 
+    def dropConnection(self, abort: bool = False) -> None:
+        # autobahn takes a faulty close frame for the answer to the close frame that it has just written for it.
+        abort = abort and not self.wasClean
+        if not abort and self.state != self.STATE_CLOSED:  # waits for the peer to read, who may have stopped that
+            self._dropping = self.factory.reactor.callLater(CLOSE_SECONDS, self.transport.abortConnection)
+        super().dropConnection(abort)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        if self._dropping is not None and self._dropping.active():
+            self._dropping.cancel()
         self._leave()
         self.visit.over(101)
 
@@ -104,11 +122,30 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
         self.visit.over(400)
         self.dropConnection(abort=False)
 
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        self._leave()  # autobahn closes by itself too, for a violation of the protocol; nothing may follow
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         # All that autobahn sends by itself: the handshake, and control frames.
         if self.state == self.STATE_OPEN and self.outlet.amid:
             return  # nothing can be put into a message, and a peer that is sent one needs no sign of life
         super().sendData(data, sync, chopsize)
+
+    def sendPong(self, payload: bytes | None = None) -> None:
+        # For who sends pings and does not read, they must not pile up; the last one is enough (RFC 6455, 5.5.3).
+        payload = payload or b""
+        if self.outlet.blocked:
+            self._unanswered = payload
+        elif self.state == self.STATE_OPEN:
+            self.outlet.write(bytes((0x80 | PONG, len(payload))) + payload)
+
+    def _takes_more(self) -> None:
+        payload, self._unanswered = self._unanswered, None
+        if payload is not None:
+            self.sendPong(payload)
+        if not self.outlet.blocked:
+            self.drained()
 
     def _sendAutoPing(self) -> None:
         if self.outlet.amid:
@@ -119,8 +156,12 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     def onCloseHandshakeTimeout(self) -> None:
         # What the kernel has taken may still be on its way to a slow reader, and an abort would lose it.
         transport = self.transport
-        if transport.dataBuffer or transport._tempDataBuffer:
-            super().onCloseHandshakeTimeout()
+        if self.state != self.STATE_CLOSED and (transport.dataBuffer or transport._tempDataBuffer):
+            if self.factory.reactor.seconds() < self._patient_until:  # the close frame is behind what it still reads
+                again = self.factory._batched_timer.call_later(CLOSE_SECONDS, self.onCloseHandshakeTimeout)
+                self.closeHandshakeTimeoutCall = again
+            else:
+                super().onCloseHandshakeTimeout()
         else:
             self.wasClean = True
             self.dropConnection(abort=False)
