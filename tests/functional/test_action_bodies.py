@@ -183,6 +183,7 @@ def test_the_schedulers_own_refusal_is_400_with_its_words(acting, refusal):
     body = refusal(acting.post(ENQUEUE, {"pipeline": "check", "change": item["id"]}), 400)
 
     assert body["faultstring"] == f'Change {item["id"]} does not belong to project "core/compute",'
+    assert (body["error"], body["description"]) == ("Bad Request", body["faultstring"])  # which zuul-client shows
 
 
 def test_a_short_name_of_several_projects_is_400(acting_with, refusal):

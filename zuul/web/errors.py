@@ -243,12 +243,17 @@ def _quoted(text: str) -> str:
     return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def body(error: RestError) -> bytes:
-    """The JSON body of an error, in the one shape that all of them have."""
+def body(error: RestError, *, of_action: bool = False) -> bytes:
+    """The JSON body of an error, in the one shape that all of them have.
+
+    :param of_action: whether zuul-client may have asked, which shows its user `error` and `description` alone.
+    """
     shape: dict[str, object] = {
         "faultcode": "Server" if error.status >= 500 else "Client",
         "faultstring": error.message,
         "debuginfo": None,
     }
+    if of_action:
+        shape.update(error=error.title, description=error.message)
     shape.update(error.fields)
     return json.dumps(shape).encode()

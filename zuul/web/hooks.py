@@ -52,7 +52,7 @@ class ErrorsHook(PecanHook):  # type: ignore[misc]
         request.environ["zuul.error"] = error
         if error.status >= 500:
             log.warning("request %s: %s", identifier, error.message)
-        body = errors.body(error)
+        body = errors.body(error, of_action=_action_of(getattr(state, "controller", None)) is not None)
         return webob.Response(status=f"{error.status} {error.title}", headerlist=error_headers(error, body), body=body)
 
 
@@ -85,8 +85,14 @@ class AuditHook(PecanHook):  # type: ignore[misc]
 
 def _action(controller: object, error: errors.RestError | None) -> str | None:
     """What a call is in the audit; None: nothing."""
-    exposed = getattr(controller, "exposed", None)
-    if isinstance(exposed, Exposed) and exposed.action:  # of what is `plain`, Pecan's True
-        return exposed.action
+    action = _action_of(controller)
+    if action is not None:
+        return action
     refused = isinstance(error, (errors.Unauthorized, errors.Forbidden))
     return getattr(controller, "action", None) if refused else None
+
+
+def _action_of(controller: object) -> str | None:
+    """What a controller does; None: it only reads."""
+    exposed = getattr(controller, "exposed", None)
+    return exposed.action if isinstance(exposed, Exposed) else None  # of what is `plain`, it is Pecan's True

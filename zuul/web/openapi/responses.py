@@ -89,12 +89,14 @@ ERROR: Schema = {
         "debuginfo": {"type": "null", "description": "Always null; clients of WSME expect the key."},
         "error": {
             "type": "string",
-            "description": "Only where a token is the matter: upstream's name of what is wrong with it.",
+            "description": "Only of actions, and where a token is the matter: then upstream's name of what is "
+            "wrong with it.",
         },
         "description": {"type": "string", "description": "Only with `error`: what went wrong, for people to read."},
         "realm": {
             "type": ["string", "null"],
-            "description": "Only with `error`: the realm, of those in `/api/info`, where a better token is to be had.",
+            "description": "Only where a token is the matter: the realm, of those in `/api/info`, where a better one "
+            "is to be had.",
         },
         "outcome": {
             "type": "string",
