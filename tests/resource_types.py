@@ -10,7 +10,7 @@ from importlib import import_module
 import pytest
 
 from zuul.web import resources
-from zuul.web.resources.base import Resource
+from zuul.web.resources.base import Body, Resource
 
 
 def all_resources() -> list[type[Resource]]:
@@ -24,7 +24,7 @@ def all_resources() -> list[type[Resource]]:
         for member in vars(module).values()
         if inspect.isclass(member)
         and issubclass(member, Resource)
-        and member is not Resource
+        and member not in (Resource, Body)
         and member.__module__ == module.__name__
     ]
 

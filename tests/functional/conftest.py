@@ -7,6 +7,7 @@ import json
 
 import pytest
 from contract import CheckedApp, checking
+from functional.admins import Acting
 from log_server import ScriptedServer
 from webob import Request
 
@@ -124,6 +125,18 @@ def refusal():
         return body
 
     return refusal
+
+
+@pytest.fixture
+def acting(make_app):
+    """The application over a sandbox of its own, and its administrators."""
+    return Acting(make_app)
+
+
+@pytest.fixture
+def acting_with(make_app):
+    """The same over a scheduler of which some functions are replaced."""
+    return lambda **replaced: Acting(make_app, **replaced)
 
 
 @pytest.fixture

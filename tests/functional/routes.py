@@ -23,6 +23,7 @@ EXAMPLES = {
     "/v1/connections": "/v1/connections",
     "/v1/connections/{name}": "/v1/connections/gerrit",
     "/v1/authorizations": "/v1/authorizations",
+    "/v1/audit": "/v1/audit",
     "/v1/tenants": "/v1/tenants",
     "/v1/tenants/{tenant}": "/v1/tenants/example",
     "/v1/tenants/{tenant}/info": "/v1/tenants/example/info",
@@ -34,6 +35,7 @@ EXAMPLES = {
     "/v1/tenants/{tenant}/pipelines/{pipeline}/projects/{project}/branches/{branch}/frozen-jobs": (
         "/v1/tenants/example/pipelines/gate/projects/core%2Fcompute/branches/master/frozen-jobs"
     ),
+    "/v1/tenants/{tenant}/pipelines/{pipeline}/promote": "/v1/tenants/example/pipelines/gate/promote",
     "/v1/tenants/{tenant}/jobs": "/v1/tenants/example/jobs",
     "/v1/tenants/{tenant}/jobs/{job}": "/v1/tenants/example/jobs/tox-py38",
     "/v1/tenants/{tenant}/projects": "/v1/tenants/example/projects",
@@ -64,6 +66,9 @@ EXAMPLES = {
     "/api/tenant/{tenant}/pipeline/{pipeline}/project/{project}/branch/{branch}/freeze-jobs": (
         "/api/tenant/example/pipeline/gate/project/core/compute/branch/master/freeze-jobs"
     ),
+    "/api/tenant/{tenant}/project/{project}/enqueue": "/api/tenant/example/project/core/compute/enqueue",
+    "/api/tenant/{tenant}/project/{project}/dequeue": "/api/tenant/example/project/core/compute/dequeue",
+    "/api/tenant/{tenant}/promote": "/api/tenant/example/promote",
     "/api/tenant/{tenant}/pipelines": "/api/tenant/example/pipelines",
     "/api/tenant/{tenant}/key/{project}.pub": "/api/tenant/example/key/core/compute.pub",
     "/api/tenant/{tenant}/project-ssh-key/{project}.pub": "/api/tenant/example/project-ssh-key/core/compute.pub",
@@ -133,9 +138,17 @@ def type_name(described: Described) -> str:
     if described.route.controller.exposed.content_type == "text/plain":
         return "text"
     result = described.result
+    if described.route.method != "GET":
+        return "nothing" if result is None else "`true`"
     row_type = result.item_type if isarray(result) else result
     name = row_type.__name__ if iscomplex(row_type) else "object"
     return f"list of {name}" if isarray(result) else name
+
+
+def test_name(described: Described) -> str:
+    if described.route.method != "GET":
+        return "test_an_action_takes_no_body_or_a_documented_one"
+    return "test_get_is_421" if described.is_stream else "test_get"
 
 
 def page() -> str:
@@ -144,24 +157,22 @@ def page() -> str:
         "# All routes",
         "",
         "Made by `python tests/functional/routes.py > doc/routes.md` from the URL maps. The names are those of",
-        "[openapi.yaml](openapi.yaml). `/api/v1` is the same as `/v1`. The routes",
-        "`/api/tenant/{tenant}/project/{project}/autohold` and those of authorizations are there where zuul.conf has a",
-        f"section `[auth NAME]`. Each route is asked in `{COVERED_BY}`;",
-        f"`pytest {COVERED_BY} -k NAME` runs the tests of one.",
-        "Streams ([streaming.md](streaming.md)) are served outside of the applications; what these say in their place",
-        f"is asked in `{STREAMS_COVERED_BY}`.",
+        "[openapi.yaml](openapi.yaml). `/api/v1` is the same as `/v1`. What needs a token, and",
+        "`/api/tenant/{tenant}/project/{project}/autohold`, is there where zuul.conf has a section `[auth NAME]`. Each",
+        f"route is asked in `{COVERED_BY}`; `pytest {COVERED_BY} -k NAME`",
+        "runs the tests of one. Streams ([streaming.md](streaming.md)) are served outside of the applications; what",
+        f"these say in their place is asked in `{STREAMS_COVERED_BY}`.",
         "",
         "| URL | methods | name | answer | test |",
         "|---|---|---|---|---|",
     ]
     for described in all_routes():
-        test = f"`{'test_get_is_421' if described.is_stream else 'test_get'}[{described.operation_id}]`"
         cells = (
             f"`{described.template}`",
             methods(described),
             f"`{described.operation_id}`",
             type_name(described),
-            test,
+            f"`{test_name(described)}[{described.operation_id}]`",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ import pytest
 from shapes import undeclared
 
 from zuul.web.controllers import api
+from zuul.web.controllers.actions import ActionsController
 from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
@@ -48,6 +49,11 @@ TEXT_ROUTES = {
 }
 WITH_TOKENS = {
     HoldsController.get_of_project,  # see test_api_holds.py
+    HoldsController.create_for_project,  # see test_actions.py
+    HoldsController.delete,
+    ActionsController.enqueue,
+    ActionsController.dequeue,
+    ActionsController.promote,
     AuthorizationsController.get_of_user,  # and test_authorizations.py
     AuthorizationsController.get_of_root,
     AuthorizationsController.get_of_tenant,
@@ -182,6 +188,7 @@ def test_the_one_representation_is_sent_whatever_is_accepted(app, url, accept):
     assert app.get(url, headers={"Accept": accept}).body == app.get(url).body
 
 
+@pytest.mark.undeclared("the document has the methods that need a token")
 @all_routes
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_another_method_is_405_and_tells_those_that_are_allowed(app, refusal, url, method):

@@ -130,7 +130,7 @@ READS = sorted(
     {
         EXAMPLES[found.template]
         for found in all_routes()
-        if found.route.method == "GET" and not found.is_stream and not hasattr(found.route.controller, "action")
+        if found.route.method == "GET" and not hasattr(found.route.controller, "action") and not found.is_stream
     }
 )
 OF_TENANT = [url for url in READS if "example/" in url or url.endswith("/example")]

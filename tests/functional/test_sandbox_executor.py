@@ -166,7 +166,7 @@ def test_a_canceled_build_ends_where_it_is(sandbox):
         dequeue = {
             "tenant": tenant,
             "pipeline": queues.pipeline.name,
-            "project": item.change.project.canonical_name,
+            "project": item.change.project.name,
             "change": None,
             "ref": item.change.ref,
         }

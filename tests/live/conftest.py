@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import configparser
 import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 from shutil import which
 from types import SimpleNamespace
 
 import pytest
-from services import Gearmand, GearServer, missing
+from services import Gearmand, GearServer, free_port, missing, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +61,46 @@ def shared() -> Path:
     if not (folder / "lab" / "lab").exists():
         missing("the lab (../shared/lab)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def lab_conf(shared):
+    answer = subprocess.run([shared / "lab" / "lab", "status"], capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        missing("a running lab (../shared/lab/lab up)")
+    found = subprocess.run([shared / "lab" / "lab", "conf"], capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def upstream(lab_conf):
+    conf = configparser.RawConfigParser()
+    conf.read(lab_conf)
+    return f"http://127.0.0.1:{conf.get('web', 'port')}"
+
+
+@pytest.fixture(scope="session")
+def ours(lab_conf, tmp_path_factory):
+    """`zuul-rest serve` with the lab's own zuul.conf, but for the port."""
+    conf = configparser.RawConfigParser()
+    conf.read(lab_conf)
+    port = free_port()
+    conf.set("web", "port", str(port))
+    path = tmp_path_factory.mktemp("ours") / "zuul.conf"
+    with path.open("w") as file:
+        conf.write(file)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zuul.web.cli", "serve", "-c", str(path)], stdout=subprocess.DEVNULL
+    )
+    base = f"http://127.0.0.1:{port}"
+
+    def answers():
+        try:
+            return urllib.request.urlopen(f"{base}/api/info", timeout=5).status == 200
+        except OSError:
+            return False
+
+    wait_until(answers, 20, "our first answer")
+    yield base
+    process.terminate()
+    assert process.wait(20) == 0

@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 import collections
-import configparser
 import itertools
 import json
 import re
 import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 
-import pytest
 import webob
 from contract import contract
-from services import free_port, missing, wait_until
+from services import wait_until
 from shapes import undeclared
 
 from zuul.web.resources.holds import Hold
@@ -35,49 +32,6 @@ def get(url):
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
-
-
-@pytest.fixture(scope="module")
-def lab_conf(shared):
-    answer = subprocess.run([shared / "lab" / "lab", "status"], capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        missing("a running lab (../shared/lab/lab up)")
-    found = subprocess.run([shared / "lab" / "lab", "conf"], capture_output=True, text=True, check=True)
-    return found.stdout.strip()
-
-
-@pytest.fixture(scope="module")
-def upstream(lab_conf):
-    conf = configparser.RawConfigParser()
-    conf.read(lab_conf)
-    return f"http://127.0.0.1:{conf.get('web', 'port')}"
-
-
-@pytest.fixture(scope="module")
-def ours(lab_conf, tmp_path_factory):
-    """`zuul-rest serve` with the lab's own zuul.conf, but for the port."""
-    conf = configparser.RawConfigParser()
-    conf.read(lab_conf)
-    port = free_port()
-    conf.set("web", "port", str(port))
-    path = tmp_path_factory.mktemp("ours") / "zuul.conf"
-    with path.open("w") as file:
-        conf.write(file)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zuul.web.cli", "serve", "-c", str(path)], stdout=subprocess.DEVNULL
-    )
-    base = f"http://127.0.0.1:{port}"
-
-    def answers():
-        try:
-            return get(base + "/api/info")[0] == 200
-        except OSError:
-            return False
-
-    wait_until(answers, 20, "our first answer")
-    yield base
-    process.terminate()
-    assert process.wait(20) == 0
 
 
 def settled(value):

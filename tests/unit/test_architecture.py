@@ -31,6 +31,8 @@ FLOORS = {
         "hooks",
         "filters",
         "urls",
+        "bodies",
+        "audit",
         "collections",
         "rendering",
         "renderings",
@@ -50,7 +52,15 @@ OWNERS = {
     "autobahn": ("streaming/",),
     "pecan": ("expose.py", "hooks.py", "urls.py", "controllers/root.py"),
     "wsme": ("expose.py", "resources/"),
-    "wsme.types": ("expose.py", "collections.py", "rendering.py", "resources/", "controllers/", "openapi/"),
+    "wsme.types": (
+        "expose.py",
+        "bodies.py",
+        "collections.py",
+        "rendering.py",
+        "resources/",
+        "controllers/",
+        "openapi/",
+    ),
 }
 """Who may import a library, as a file or a folder. The longest name that fits counts."""
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from paste.deploy import loadapp
 from paste.urlmap import URLMap
 
+from zuul.web.audit import Audit
 from zuul.web.auth import Guard
 from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
@@ -55,6 +56,7 @@ class Services:
     scheduler: Scheduler
     snapshots: Snapshots
     guard: Guard
+    audit: Audit
 
     @classmethod
     def build(
@@ -75,7 +77,7 @@ class Services:
             stale_seconds=settings.rest.status_stale,
             shared=SharedSnapshots(f"{settings.path} {settings.gearman}") if share_snapshots else None,
         )
-        return cls(settings, scheduler, snapshots, Guard(settings.auth, settings.rest, scheduler))
+        return cls(settings, scheduler, snapshots, Guard(settings.auth, settings.rest, scheduler), Audit())
 
     def close(self) -> None:
         self.snapshots.close()
@@ -130,13 +132,13 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.guard)
-    return pecan_application(url_map, API, found.guard)
+    return pecan_application(url_map, API, found.guard, found.audit)
 
 
 def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.guard)
-    return pecan_application(url_map, V1, found.guard)
+    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.guard, found.audit)
+    return pecan_application(url_map, V1, found.guard, found.audit)
 
 
 def site_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -221,7 +223,7 @@ def parts(found: Services) -> list[Part]:
     """The URL maps of these services."""
     settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
     return [
-        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.guard), V1),
+        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.guard, found.audit), V1),
         Part("/api", api.url_map(settings, scheduler, snapshots, found.guard), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
         Part("", legacy.url_map(scheduler, snapshots), API, prefix="legacy_", reads_query=False),

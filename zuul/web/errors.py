@@ -12,6 +12,7 @@
      +-- Conflict 409             the object is in the wrong state
      +-- TooLarge 413             a body over the limit
      +-- UriTooLong 414           a URL over the limit
+     +-- UnsupportedMediaType 415 a body that is not JSON by its Content-Type
      +-- RangeNotSatisfiable 416  a position behind the end
      +-- Misdirected 421          only another server of this installation has it
      +-- UpgradeRequired 426      there is a websocket here and nothing else
@@ -141,6 +142,15 @@ class UriTooLong(RestError):
     title = "URI Too Long"
 
 
+class UnsupportedMediaType(RestError):
+    status = 415
+    title = "Unsupported Media Type"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Accept-Post", "application/json")]
+
+
 class RangeNotSatisfiable(RestError):
     """`size` is where the end is, in bytes."""
 
@@ -182,6 +192,12 @@ class ServerError(RestError):
 class BadReply(ServerError):
     status = 502
     title = "Bad Gateway"
+
+
+class BrokenOff(BadReply):
+    @property
+    def fields(self) -> dict[str, object]:
+        return {"outcome": "unknown"}
 
 
 class Unavailable(ServerError):
@@ -227,12 +243,17 @@ def _quoted(text: str) -> str:
     return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def body(error: RestError) -> bytes:
-    """The JSON body of an error, in the one shape that all of them have."""
+def body(error: RestError, *, of_action: bool = False) -> bytes:
+    """The JSON body of an error, in the one shape that all of them have.
+
+    :param of_action: whether zuul-client may have asked, which shows its user `error` and `description` alone.
+    """
     shape: dict[str, object] = {
         "faultcode": "Server" if error.status >= 500 else "Client",
         "faultstring": error.message,
         "debuginfo": None,
     }
+    if of_action:
+        shape.update(error=error.title, description=error.message)
     shape.update(error.fields)
     return json.dumps(shape).encode()

@@ -2,7 +2,8 @@
 """What a controller method takes and returns, declared with WSME's types. Only this module knows WSME's decorators.
 
 `@expose(result, *arguments)` above a method `f(self, ...)` makes a Pecan controller of it. The first
-arguments come from the path, in order; the others are query parameters by name. A method returns
+arguments come from the path, in order; the others are query parameters by name. With `body=TYPE` the last
+one is what the client sends, as bodies.py reads it. A method returns
 
     a value of the declared type     or plain dicts and lists in a `Document`
     a `Reply`                        bytes of the scheduler's, which the type describes
@@ -11,13 +12,15 @@ arguments come from the path, in order; the others are query parameters by name.
 What becomes of it is a matter of the map that the URL is in (its `Dialect`): below /api a reply goes out as it came,
 below /v1 it has what its type declares, in JSON or XML. In both, collections can be paged, sorted and filtered, and
 attributes chosen (collections.py). All answers to GET carry an entity tag, answer `If-None-Match`, and are compressed
-on demand. They are to be revalidated each time, unless the controller has a `cache_control` of its own.
+on demand. They are to be revalidated each time, unless the controller has a `cache_control` of its own. Other methods
+have answers that nobody keeps: JSON as it is declared, or 204 where a method gives nothing (`@expose(None)`).
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,6 +38,7 @@ from webob.acceptparse import create_accept_header
 from wsme.api import FunctionDefinition
 from wsme.exc import ClientSideError
 
+from zuul.web import bodies
 from zuul.web.auth import ACTIONS, Guard
 from zuul.web.backends.replies import Document, Reply, as_declared
 from zuul.web.collections import DEFAULT_LIMIT, Choice, Collection
@@ -43,6 +47,7 @@ from zuul.web.filters import VARY_ACCEPT, wants_page
 from zuul.web.negotiation import accepts_gzip, both_tags, holds
 from zuul.web.rendering import render_json, render_xml
 from zuul.web.renderings import Rendering, Renderings
+from zuul.web.resources.base import Body
 from zuul.web.snapshots import Snapshot, respond
 from zuul.web.urls import Controller, not_here
 
@@ -77,11 +82,23 @@ _renderings = Renderings()
 class Exposed:
     """What `expose` was told about a method, for those who describe or call it.
 
-    :param results: the type of what it sends, by dialect.
+    :param results: the type of what it sends, by dialect; None: nothing.
+    :param body: the type of what it is sent.
+    :param action: what it does, for the audit; None: it only reads.
     """
 
-    def __init__(self, definition: Any, results: dict[str, Any], content_type: str, path_names: list[str]) -> None:
+    def __init__(
+        self,
+        definition: Any,
+        results: dict[str, Any],
+        content_type: str,
+        path_names: list[str],
+        body: type[Body] | None,
+        action: str | None,
+    ) -> None:
         self.definition = definition
+        self.body = body
+        self.action = action
         self.content_type = content_type
         self.path_names = path_names
         taken = [argument.name for argument in definition.arguments]
@@ -104,6 +121,8 @@ def expose(
     content_type: str = JSON,
     path: int | None = None,
     in_v1: Any = None,
+    body: type[Body] | None = None,
+    action: str | None = None,
     public: bool = False,
 ) -> Callable[[Controller], Controller]:
     """Declare a controller method.
@@ -113,19 +132,22 @@ def expose(
     :param path: how many of them come from the path; all of them if not said.
     :param public: whether it needs no token even in a protected tenant.
     :param in_v1: another type of what is sent below /v1. What a method returns has the attributes of both.
+    :param body: the type of its last argument, which is what the client sends.
+    :param action: what it does, in a word; such calls are in the audit.
     """
-    signature = wsme.signature(in_v1 or result, *arguments)
+    signature = wsme.signature(in_v1 or result, *arguments, *([body] if body else []))
 
     def decorate(method: Controller) -> Controller:
         signature(method)
         definition = FunctionDefinition.get(method)
+        body_name = definition.arguments.pop().name if body is not None else ""  # not of those that WSME is to read
         definition.resolve_types(wsme.types.registry)
         results = {
-            API.name: wsme.types.registry.resolve_type(result),
+            API.name: result and wsme.types.registry.resolve_type(result),
             V1.name: definition.return_type,
         }
         path_names = [argument.name for argument in definition.arguments[:path]]
-        exposed = Exposed(definition, results, content_type, path_names)
+        exposed = Exposed(definition, results, content_type, path_names, body, action)
         wants_identity = "identity" in inspect.signature(method).parameters
 
         @functools.wraps(method)
@@ -135,7 +157,11 @@ def expose(
             given, named, choice = _arguments(exposed, dialect, from_path, request)
             if wants_identity:
                 named["identity"] = request.environ["zuul.identity"]
+            if body is not None:
+                named = {**named, body_name: sent(body, request)}
             value = method(self, *given, **named)
+            if request.method not in ("GET", "HEAD"):
+                return _answer_to_write(exposed.result(dialect), value)
             varies = dialect.xml and content_type == JSON
             xml = varies and prefers_xml(request.environ.get("zuul.accept", ""))
             if isinstance(value, Snapshot) and not (choice or xml):
@@ -179,7 +205,8 @@ def requires(action: str) -> Callable[[Controller], Controller]:
                 raise not_here(request)
             tenant = getattr(self, "_tenant", None)
             authorization = request.headers.get("Authorization")
-            request.environ["zuul.identity"] = guard.admit(authorization, action, tenant)
+            identity = request.environ["zuul.identity"] = guard.identify(authorization)
+            guard.check(identity, action, tenant)
             return controller(self, request, response, *from_path)
 
         answer.action = action  # type: ignore[attr-defined]
@@ -212,6 +239,23 @@ def plain(method: Controller) -> Controller:
 
 def _answer_signature(self: Any, request: Any, response: Any, *from_path: str) -> None:
     """The arguments as Pecan is to see them: what is left of the path, and no query parameter."""
+
+
+def sent(body: type[Body], request: webob.Request) -> Body:
+    """What the client sends. The audit finds it in the environ, as plain data."""
+    found = bodies.read(body, request, request.environ.get("zuul.content_type", ""))
+    data = wsme.rest.json.tojson(body, found)
+    request.environ["zuul.asked"] = {name: value for name, value in data.items() if value is not None}
+    return found
+
+
+def _answer_to_write(datatype: Any, value: Any) -> webob.Response:
+    headers = [("Cache-Control", "no-store")]
+    if datatype is None:
+        return webob.Response(status=204, headerlist=headers, app_iter=[])
+    content = json.dumps(wsme.rest.json.tojson(datatype, value)).encode()
+    headers += [("Content-Type", f"{JSON}; charset=utf-8"), ("Content-Length", str(len(content)))]
+    return webob.Response(status=200, headerlist=headers, app_iter=[content])
 
 
 def _arguments(

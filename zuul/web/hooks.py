@@ -10,8 +10,9 @@ from pecan.hooks import PecanHook
 from webob.exc import HTTPException
 
 from zuul.web import errors
+from zuul.web.audit import Audit, Call
 from zuul.web.auth import Guard
-from zuul.web.expose import Dialect
+from zuul.web.expose import Dialect, Exposed
 from zuul.web.filters import error_headers
 
 log = logging.getLogger("zuul.web")
@@ -48,7 +49,50 @@ class ErrorsHook(PecanHook):  # type: ignore[misc]
         elif not isinstance(error, errors.RestError):
             log.error("request %s failed", identifier, exc_info=error)
             error = errors.ServerError(f"this is a defect; the log has it as {identifier}")
+        request.environ["zuul.error"] = error
         if error.status >= 500:
             log.warning("request %s: %s", identifier, error.message)
-        body = errors.body(error)
+        body = errors.body(error, of_action=_action_of(getattr(state, "controller", None)) is not None)
         return webob.Response(status=f"{error.status} {error.title}", headerlist=error_headers(error, body), body=body)
+
+
+class AuditHook(PecanHook):  # type: ignore[misc]
+    """Has each call written down that acts, or is refused for the sake of its token, when its answer is known."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    def after(self, state: object) -> None:
+        controller = getattr(state, "controller", None)
+        environ = state.request.environ  # type: ignore[attr-defined]
+        error: errors.RestError | None = environ.get("zuul.error")
+        action = _action(controller, error)
+        if action is None:
+            return
+        call = Call(
+            request_id=environ.get("zuul.request_id", "-"),
+            action=action,
+            method=environ["REQUEST_METHOD"],
+            path=state.request.path,  # type: ignore[attr-defined]
+            tenant=getattr(controller.__self__, "_tenant", None),  # type: ignore[union-attr]
+            address=environ.get("REMOTE_ADDR"),
+            forwarded_for=environ.get("HTTP_X_FORWARDED_FOR"),
+            asked=environ.get("zuul.asked"),
+            identity=environ.get("zuul.identity"),
+        )
+        self._audit.add(call, state.response.status_int, error)  # type: ignore[attr-defined]
+
+
+def _action(controller: object, error: errors.RestError | None) -> str | None:
+    """What a call is in the audit; None: nothing."""
+    action = _action_of(controller)
+    if action is not None:
+        return action
+    refused = isinstance(error, (errors.Unauthorized, errors.Forbidden))
+    return getattr(controller, "action", None) if refused else None
+
+
+def _action_of(controller: object) -> str | None:
+    """What a controller does; None: it only reads."""
+    exposed = getattr(controller, "exposed", None)
+    return exposed.action if isinstance(exposed, Exposed) else None  # of what is `plain`, it is Pecan's True

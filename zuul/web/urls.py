@@ -48,7 +48,7 @@ class Url:
         them.
     :param given: the first arguments of the method, where the map knows them already.
     :param with_mount: whether the first argument is the path at which the whole map is mounted.
-    :param methods: the exposed method by HTTP method: `get`, `post`, `put`, `delete`.
+    :param methods: the exposed method by HTTP method: `get`, `post`, `put`, `delete`; None: not here.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Url:
         endings: Mapping[str, Url] | None = None,
         given: tuple[str, ...] = (),
         with_mount: bool = False,
-        **methods: Controller,
+        **methods: Controller | None,
     ) -> None:
         self._segments = segments
         self._template = template
         self._endings = [(ending.split("/"), url) for ending, url in (endings or {}).items()]
         self._given = list(given)
         self._with_mount = with_mount
-        self._methods = {name.upper(): method for name, method in methods.items()}
+        self._methods = {name.upper(): method for name, method in methods.items() if method is not None}
 
     @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
     def _route(self, rest: list[str], request: webob.Request) -> tuple[Controller, list[str]]:
@@ -82,6 +82,10 @@ class Url:
         rest = [*([request.script_name] if self._with_mount else self._given), *rest]
         method = "GET" if request.method == "HEAD" else request.method
         if method in self._methods:
+            if method != "GET":
+                # Pecan would take a body apart by its type, with every fault of it a defect.
+                request.environ["zuul.content_type"] = request.environ.get("CONTENT_TYPE", "")
+                request.environ["CONTENT_TYPE"] = "application/octet-stream"
             return self._methods[method], rest
         allowed = sorted({*self._methods, "OPTIONS", *({"HEAD"} if "GET" in self._methods else ())})
         if method == "OPTIONS":

@@ -14,7 +14,7 @@ from zuul.web.backends.replies import Reply
 from zuul.web.backends.rpc.interface import Transport
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import FUNCTIONS, Scheduler
-from zuul.web.errors import BadReply, NotFound, OutcomeUnknown, Refused, RestError, Timeout, Unavailable
+from zuul.web.errors import BadReply, BrokenOff, NotFound, OutcomeUnknown, Refused, RestError, Timeout, Unavailable
 
 PATIENCE_SECONDS = 20
 TRACEBACK = 'Traceback (most recent call last):\n  File "/opt/zuul/rpclistener.py", line 1, in secret\n{}\n'
@@ -191,7 +191,26 @@ def test_the_transports_errors_pass(scheduler, name, error):
     with pytest.raises(RestError) as raised:
         ask(scheduler(error), name)
 
-    assert raised.value is error
+    if name in WRITES and isinstance(error, BadReply):
+        assert (type(raised.value), raised.value.__cause__) == (OutcomeUnknown, error)
+        assert raised.value.fields == {"outcome": "unknown"}
+    else:
+        assert raised.value is error
+
+
+@writes
+def test_a_crash_at_a_write_may_have_done_a_part_of_it(scheduler, name):
+    with pytest.raises(BrokenOff) as raised:
+        ask(scheduler(Refused("Traceback (most recent call last):\n  ...\nKeyError: 'x'\n")), name)
+
+    assert raised.value.fields == {"outcome": "unknown"}
+
+
+def test_changes_that_cannot_be_promoted_are_a_refusal_as_nothing_was_done_yet(scheduler):
+    text = "Traceback (most recent call last):\n  ...\nException: Unable to find shared change queue for 1,1\n"
+
+    with pytest.raises(Refused, match=r"^Unable to find shared change queue for 1,1$"):
+        scheduler(Refused(text)).promote("t", "gate", ["1,1"])
 
 
 @functions

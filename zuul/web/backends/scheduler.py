@@ -15,7 +15,7 @@ from typing import Any
 
 from zuul.web.backends.replies import FRESH_SECONDS, Replies, Reply
 from zuul.web.backends.rpc.interface import Transport
-from zuul.web.errors import BadReply, NotFound, Refused
+from zuul.web.errors import BadReply, BrokenOff, NotFound, OutcomeUnknown, Refused
 
 log = logging.getLogger("zuul.web.scheduler")
 
@@ -56,7 +56,8 @@ class Scheduler:
 
     :param timeout_seconds: the deadline of each call.
 
-    All of them raise `Unavailable`, `Timeout` and `BadReply`; the writes raise `OutcomeUnknown` too.
+    All of them raise `Unavailable`, `Timeout` and `BadReply`; the writes raise `OutcomeUnknown` too, and
+    `BrokenOff` for a crash: who crashes while he does something may have done a part of it.
     """
 
     def __init__(self, transport: Transport, *, timeout_seconds: float, cache_bytes: int) -> None:
@@ -216,7 +217,7 @@ class Scheduler:
         )
 
     def autohold_delete(self, request_id: str) -> None:
-        """End a hold request and release its nodes."""
+        """End a hold request and release its nodes. Zuul logs what goes wrong here, and says nothing of it."""
         self._write("autohold_delete", request_id=request_id)
 
     def dequeue(self, tenant: str, pipeline: str, project: str, change: str | None, ref: str | None) -> None:
@@ -288,7 +289,13 @@ class Scheduler:
         return self._replies.get(key, fetch, fresh_seconds=fresh_seconds)
 
     def _write(self, function: str, **arguments: Any) -> None:
-        self._call(function, arguments, retry=False)
+        try:
+            self._call(function, arguments, retry=False)
+        except BadReply as error:
+            if isinstance(error.__cause__, Refused):
+                raise BrokenOff(f"{error.message}; it may have been done in part") from error
+            # gearman says so too for a scheduler that ended while it had the job.
+            raise OutcomeUnknown(f"{error.message}; it may have been done") from error
 
 
 def _decoded(function: str, reply: bytes, *types: type) -> Any:
@@ -312,9 +319,10 @@ def _text(function: str, reply: bytes) -> None:
 def _without_traceback(function: str, refusal: Refused) -> Refused | BadReply:
     """What a WORK_EXCEPTION means: words of Zuul's for the client, or a crash of the scheduler's.
 
-    An uncaught exception arrives as its traceback. Two of those are the client's doing: a short name
-    that several projects have, and a job graph that does not resolve for the branch asked for. Zuul
-    raises both as a plain Exception or a class of its own; a KeyError, say, is a crash in any function.
+    An uncaught exception arrives as its traceback. Three of those are the client's doing: a short name
+    that several projects have, a job graph that does not resolve for the branch asked for, and changes to promote
+    that are not there, which is found out before anything is done. Zuul raises them as a plain Exception or a class
+    of its own; a KeyError, say, is a crash in any function.
     """
     text = refusal.message.strip()
     if not text.startswith("Traceback "):
@@ -322,6 +330,7 @@ def _without_traceback(function: str, refusal: Refused) -> Refused | BadReply:
     log.warning("the scheduler failed at %s: %s", function, text)
     raised, _, words = text.rsplit("\n", 1)[-1].partition(": ")
     of_zuul = raised == "Exception" or raised.startswith("zuul.")
-    if of_zuul and words and (function == "project_freeze_jobs" or "is ambiguous" in words):
+    missing = function == "promote" and words.startswith("Unable to find ")
+    if of_zuul and words and (function == "project_freeze_jobs" or missing or "is ambiguous" in words):
         return Refused(words)
     return BadReply(f"the scheduler failed at {function}; its log has the reason")

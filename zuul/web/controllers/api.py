@@ -7,6 +7,7 @@ from typing import Any
 
 from zuul.web.auth import Guard
 from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.actions import ActionsController
 from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
@@ -65,13 +66,22 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
         jobs = JobsController(scheduler, name)
         projects = ProjectsController(scheduler, name)
         keys = KeysController(scheduler, name, suffix=".pub")
-        holds = HoldsController(scheduler, name)
+        holds = HoldsController(scheduler, snapshots, name)
+        actions = ActionsController(scheduler, snapshots, name)
         status = StatusController(snapshots, name)
 
+        hold = Url(segments=1, get=holds.get_one, delete=holds.delete if settings.auth else None)
         # Upstream has these only where tokens can be checked; elsewhere they are (unknown) projects.
-        project_endings = {"autohold": Url(segments=None, get=holds.get_of_project)} if settings.auth else {}
         rights = AuthorizationsController(scheduler, guard, name)
-        authorizations = {"authorizations": Url(get=rights.get_of_tenant)} if settings.auth else {}
+        of_project: dict[str, Url] = {}
+        of_tenant: dict[str, Url] = {}
+        if settings.auth:
+            of_project = {
+                "autohold": Url(segments=None, get=holds.get_of_project, post=holds.create_for_project),
+                "enqueue": Url(segments=None, post=actions.enqueue),
+                "dequeue": Url(segments=None, post=actions.dequeue),
+            }
+            of_tenant = {"authorizations": Url(get=rights.get_of_tenant), "promote": Url(post=actions.promote)}
 
         def pipeline(pipeline_name: str) -> UrlMap:
             freeze = FreezeJobsController(scheduler, name, pipeline_name, "branch", "freeze-jobs")
@@ -86,15 +96,15 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
             "jobs": Url(get=jobs.get_all),
             "job": Url(segments=None, get=jobs.get_one),
             "projects": Url(get=projects.get_all),
-            "project": Url(segments=None, get=projects.get_one, endings=project_endings),
+            "project": Url(segments=None, get=projects.get_one, endings=of_project),
             "pipeline": UrlOf("pipeline", pipeline),
             "pipelines": Url(get=PipelinesController(scheduler, name).get_all),
             "key": Url(segments=None, template="{project}.pub", get=keys.get_secrets),
             "project-ssh-key": Url(segments=None, template="{project}.pub", get=keys.get_ssh),
             "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
             "console-stream": StreamUrl(STREAMS.console),
-            **authorizations,
-            "autohold": UrlMap({}, index=Url(get=holds.get_all), other=Url(segments=1, get=holds.get_one)),
+            "autohold": UrlMap({}, index=Url(get=holds.get_all), other=hold),
+            **of_tenant,
         }
 
     whitelabel = settings.rest.whitelabel_tenant

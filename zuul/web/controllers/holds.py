@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from zuul.web.backends.replies import as_declared
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.errors import NotFound
-from zuul.web.expose import expose
+from zuul.web.controllers.current import Current
+from zuul.web.errors import BrokenOff, NotFound, OutcomeUnknown, ServerError
+from zuul.web.expose import expose, requires
+from zuul.web.resources.hold_orders import HoldOrder, HoldOrderForProject
 from zuul.web.resources.holds import Hold, HoldDetail
+from zuul.web.snapshots import Snapshots
 
 
 class HoldsController:
-    def __init__(self, scheduler: Scheduler, tenant: str) -> None:
+    def __init__(self, scheduler: Scheduler, snapshots: Snapshots, tenant: str) -> None:
         self._scheduler = scheduler
+        self._current = Current(scheduler, snapshots, tenant)
         self._tenant = tenant
 
     @expose([Hold], str, path=0, in_v1=[HoldDetail])
@@ -41,6 +46,59 @@ class HoldsController:
 
         :raises NotFound: there is none of this id, or it belongs to another tenant.
         """
+        return self._hold(request_id)
+
+    @requires("autohold")
+    @expose(bool, str, body=HoldOrder, action="autohold")
+    def create_for_project(self, project: str, body: HoldOrder) -> bool:
+        """Hold the nodes of the next failing builds of a job for the project.
+
+        :raises NotFound: no such tenant or project.
+        """
+        self._create(self._current.project(project, NotFound), body)
+        return True
+
+    @requires("autohold")
+    @expose(None, body=HoldOrderForProject, action="autohold")
+    def create(self, body: HoldOrderForProject) -> None:
+        """Hold the nodes of the next failing builds of a job.
+
+        :raises NotFound: no such tenant.
+        """
+        self._create(self._current.project(body.project), body)
+
+    @requires("autohold")
+    @expose(None, str, action="autohold-delete")
+    def delete(self, request_id: str) -> None:
+        """End a hold, and release the nodes that it has kept.
+
+        :raises NotFound: there is none of this id, or it belongs to another tenant.
+        """
+        self._hold(request_id)
+        self._scheduler.autohold_delete(request_id)
+        try:  # the scheduler says nothing of what goes wrong
+            self._hold(request_id)
+        except NotFound:
+            return
+        except ServerError as error:
+            raise OutcomeUnknown("the scheduler has not said whether the hold is gone") from error
+        raise BrokenOff("the scheduler has kept the hold; its log has the reason")
+
+    def _create(self, project: dict[str, Any], order: HoldOrder) -> None:
+        if order.change:
+            self._current.check_has_changes(project)
+        self._scheduler.autohold(
+            self._tenant,
+            project["canonical_name"],
+            order.job,
+            order.change,
+            order.ref,
+            order.reason,
+            order.count,
+            order.node_hold_expiration,
+        )
+
+    def _hold(self, request_id: str) -> HoldDetail:
         nothing = NotFound(f"Hold request {request_id} does not exist.")
         if not (request_id.isascii() and request_id.isdigit()):
             raise nothing  # the scheduler would look anything up in ZooKeeper, slashes and dots included

@@ -18,11 +18,12 @@ from __future__ import annotations
 import pecan
 from pecan.middleware.recursive import RecursiveMiddleware
 
+from zuul.web.audit import Audit
 from zuul.web.auth import Guard
 from zuul.web.controllers.directories import RootController
 from zuul.web.expose import Dialect
 from zuul.web.filters import WsgiApplication
-from zuul.web.hooks import DialectHook, ErrorsHook
+from zuul.web.hooks import AuditHook, DialectHook, ErrorsHook
 from zuul.web.urls import Url, UrlMap
 
 PARTS = (
@@ -38,14 +39,17 @@ def url_map() -> UrlMap:
     return UrlMap({}, index=Url(with_mount=True, get=RootController(PARTS).get))
 
 
-def pecan_application(url_map: UrlMap, dialect: Dialect, guard: Guard | None = None) -> WsgiApplication:
+def pecan_application(
+    url_map: UrlMap, dialect: Dialect, guard: Guard | None = None, audit: Audit | None = None
+) -> WsgiApplication:
     """A Pecan application over one URL map, all of whose controllers speak one dialect."""
+    hooks = [DialectHook(dialect, guard), ErrorsHook(), *([AuditHook(audit)] if audit else [])]
     application: WsgiApplication = pecan.make_app(
         url_map,
         use_context_locals=False,
         guess_content_type_from_ext=False,  # names of projects and keys have dots
         force_canonical=False,
-        hooks=[DialectHook(dialect, guard), ErrorsHook()],
+        hooks=hooks,
         debug=False,
     )
     return application

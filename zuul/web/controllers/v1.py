@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from zuul.web.audit import Audit
 from zuul.web.auth import Guard
 from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.actions import PipelineActionsController
+from zuul.web.controllers.audit import AuditController
 from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.directories import DirectoryController
 from zuul.web.controllers.holds import HoldsController
@@ -18,31 +21,43 @@ from zuul.web.controllers.streams import STREAMS, StreamUrl
 from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
-from zuul.web.urls import Url, UrlMap, UrlOf
+from zuul.web.urls import Controller, Url, UrlMap, UrlOf
 
 FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard) -> UrlMap:
+def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard, audit: Audit) -> UrlMap:
     """Every URL below /v1, on one screen."""
     tenants = TenantsController(scheduler)
     connections = ConnectionsController(scheduler)
     directory = DirectoryController()
-    rights = AuthorizationsController(scheduler, guard)
+    of_token = {
+        "authorizations": Url(get=AuthorizationsController(scheduler, guard).get),
+        "audit": Url(get=AuditController(audit, guard).get_all),
+    }
+
+    def with_token(controller: Controller) -> Controller | None:
+        """A method that needs a token: there where tokens can be checked."""
+        return controller if settings.auth else None
 
     def tenant(name: str) -> UrlMap:
         pipelines = PipelinesController(scheduler, name)
         jobs = JobsController(scheduler, name)
         projects = ProjectsController(scheduler, name)
         keys = KeysController(scheduler, name)
-        holds = HoldsController(scheduler, name)
+        holds = HoldsController(scheduler, snapshots, name)
+        hold = Url(segments=1, get=holds.get_one, delete=with_token(holds.delete))
 
         def pipeline(pipeline_name: str) -> UrlMap:
             items = ItemsController(snapshots, name, pipeline_name)
             frozen = FreezeJobsController(scheduler, name, pipeline_name, "branches", "frozen-jobs")
+            actions = PipelineActionsController(scheduler, snapshots, name, pipeline_name)
+            one = Url(segments=1, get=items.get_one, delete=with_token(actions.dequeue))
+            more = {"promote": Url(post=actions.promote)} if settings.auth else {}
             return UrlMap(
                 {
-                    "items": collection(items, Url(segments=1, get=items.get_one)),
+                    "items": collection(items, one, post=with_token(actions.enqueue)),
+                    **more,
                     "projects": Url(segments=None, template=FROZEN, get=frozen.get),
                 },
                 index=Url(given=(pipeline_name,), get=pipelines.get_one),
@@ -60,7 +75,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
                 "jobs": collection(jobs, Url(segments=None, get=jobs.get_one)),
                 "projects": collection(projects, Url(segments=None, get=projects.get_one, endings=keys_of_project)),
                 "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
-                "holds": collection(holds, Url(segments=1, get=holds.get_one)),
+                "holds": collection(holds, hold, post=with_token(holds.create)),
                 "builds": UrlOf("uuid", lambda uuid: UrlMap({"log": StreamUrl(STREAMS.log)})),
                 "console-stream": StreamUrl(STREAMS.console),
                 "events": StreamUrl(STREAMS.events),
@@ -72,7 +87,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
         {
             "info": Url(get=InfoController(settings).get),
             "connections": collection(connections, Url(segments=1, get=connections.get_one)),
-            **({"authorizations": Url(get=rights.get)} if settings.auth else {}),
+            **(of_token if settings.auth else {}),
             "tenants": collection(tenants, UrlOf("tenant", tenant)),
         },
         index=Url(with_mount=True, get=directory.get),
@@ -81,6 +96,6 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
     return whole
 
 
-def collection(controller: Any, one: Url | UrlOf) -> UrlMap:
+def collection(controller: Any, one: Url | UrlOf, post: Controller | None = None) -> UrlMap:
     """All of a resource at its name, one of them below it."""
-    return UrlMap({}, index=Url(get=controller.get_all), other=one)
+    return UrlMap({}, index=Url(get=controller.get_all, post=post), other=one)

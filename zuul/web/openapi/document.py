@@ -17,10 +17,10 @@ import yaml
 from apispec import APISpec
 
 from zuul.web.controllers.streams import is_stream
-from zuul.web.expose import Dialect
+from zuul.web.expose import JSON, Dialect
 from zuul.web.openapi import parameters, responses, streams
 from zuul.web.openapi.names import operation_ids
-from zuul.web.openapi.schemas import Schemas, text_of
+from zuul.web.openapi.schemas import Schemas, sample_of, text_of
 from zuul.web.urls import Controller, Route, UrlMap, routes
 
 Document = dict[str, Any]
@@ -126,12 +126,17 @@ def _operation(part: Part, route: Route, name: str, tag: str, schemas: Schemas) 
         operation["description"] = text.rest
     if hasattr(route.controller, "action"):
         operation["security"] = [{"bearer": []}]
-    conditions = ["IfNoneMatch", *(["IfModifiedSince"] if responses.gives_snapshot(route.controller) else [])]
+    conditions = []
+    if route.method == "GET":
+        conditions = ["IfNoneMatch", *(["IfModifiedSince"] if responses.gives_snapshot(route.controller) else [])]
     operation["parameters"] = [
         *parameters.of_path(route, text),
         *(parameters.of_query(exposed, part.dialect, text, schemas) if part.reads_query else []),
         *conditions,
     ]
+    if exposed.body:
+        content = {"schema": schemas.of(exposed.body), "example": sample_of(exposed.body)}
+        operation["requestBody"] = {"required": True, "content": {JSON: content}}
     operation["responses"] = responses.of_route(
         route, exposed, part.dialect, text, schemas, reads_query=part.reads_query
     )

@@ -32,6 +32,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "X-Marker": (False, "string", "The `marker` of the request."),
     "X-Offset": (False, "integer", "The `offset` of the request."),
     "Link": (False, "string", 'The next page, `<URL>; rel="next"`, if there is one. The URL is relative.'),
+    "Accept-Post": (True, "string", "The types that a body may have."),
     "WWW-Authenticate": (True, "string", "What kind of token would do, and what is wrong with the one that was sent."),
     "Retry-After": (True, "integer", "Seconds after which to try again."),
     "X-Text-Size": (False, "integer", "Where the text ends, in bytes of the log: the next `start`. Not in streams."),
@@ -44,6 +45,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
 OF_ALL = ("ETag", "Vary", "Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 OF_ARRAYS = ("X-Total", "X-Limit", "X-Marker", "X-Offset", "Link")
 OF_SNAPSHOTS = ("Age", "Last-Modified")
+OF_ACTION = ("Cache-Control", "X-Request-Id")
 OF_ERRORS = ("Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 
 OF_ANY_ROUTE: tuple[type[errors.RestError], ...] = (
@@ -59,6 +61,13 @@ OF_ANY_ROUTE: tuple[type[errors.RestError], ...] = (
 
 OF_BACKENDS: tuple[type[errors.RestError], ...] = (errors.BadReply, errors.Unavailable, errors.Timeout)
 
+OF_ACTIONS: tuple[type[errors.RestError], ...] = (
+    errors.Unauthorized,
+    errors.Forbidden,
+    errors.BrokenOff,
+    errors.OutcomeUnknown,
+)
+"""What becomes of an action; of those with one status, the document has the one that says more."""
 OF_STREAMS: tuple[type[errors.RestError], ...] = (
     errors.RangeNotSatisfiable,
     errors.Misdirected,
@@ -80,17 +89,20 @@ ERROR: Schema = {
         "debuginfo": {"type": "null", "description": "Always null; clients of WSME expect the key."},
         "error": {
             "type": "string",
-            "description": "Only where a token is the matter: upstream's name of what is wrong with it.",
+            "description": "Only of actions, and where a token is the matter: then upstream's name of what is "
+            "wrong with it.",
         },
         "description": {"type": "string", "description": "Only with `error`: what went wrong, for people to read."},
         "realm": {
             "type": ["string", "null"],
-            "description": "Only with `error`: the realm, of those in `/api/info`, where a better token is to be had.",
+            "description": "Only where a token is the matter: the realm, of those in `/api/info`, where a better one "
+            "is to be had.",
         },
         "outcome": {
             "type": "string",
             "enum": ["unknown"],
-            "description": "Only with 504, where nobody knows whether what was asked for has been done.",
+            "description": "Only where nobody knows whether what was asked for has been done: with 504, or with 502 "
+            "where the scheduler broke off.",
         },
     },
 }
@@ -101,7 +113,8 @@ def add_components(spec: APISpec) -> None:
     for name, (always, of, meaning) in HEADERS.items():
         spec.components.header(name, {"description": meaning, "required": always, "schema": {"type": of}})
     spec.components.schema("Error", ERROR)
-    for error in (*OF_ANY_ROUTE, errors.NotFound, *OF_BACKENDS, *OF_STREAMS):
+    of_some = (errors.NotFound, errors.Conflict, errors.UnsupportedMediaType)
+    for error in dict.fromkeys((*OF_ANY_ROUTE, *of_some, *OF_BACKENDS, *OF_STREAMS, *OF_ACTIONS)):
         spec.components.response(error.__name__, _failure(error))
     unchanged = {"description": "What the client has is still good.", "headers": {name: name for name in OF_ALL}}
     spec.components.response("NotModified", unchanged)
@@ -129,8 +142,12 @@ def of_route(
 ) -> dict[str, Any]:
     """All responses of a route by status."""
     whole = not (reads_query and exposed.collection(dialect).is_object)
-    schema = (schemas.of if whole else schemas.of_choice)(exposed.result(dialect))
-    found: dict[str, Any] = {"200": _success(route, exposed, dialect, text, schema), "304": "NotModified"}
+    found: dict[str, Any]
+    if route.method != "GET":
+        found = _done(exposed.result(dialect), text, schemas)
+    else:
+        schema = (schemas.of if whole else schemas.of_choice)(exposed.result(dialect))
+        found = {"200": _success(route, exposed, dialect, text, schema), "304": "NotModified"}
     possible = {*OF_ANY_ROUTE}
     if exposed.collection(dialect).key:
         possible.add(errors.NotFound)  # a marker's row
@@ -139,6 +156,11 @@ def of_route(
         possible.add(errors.NotFound)  # where no zuul.conf section makes tokens
     if with_token or _asks_backends(route.controller):
         possible |= {*OF_BACKENDS}
+    if exposed.action:
+        possible |= {*OF_ACTIONS}
+        possible -= {errors.Timeout, errors.BadReply}
+    if exposed.body:
+        possible.add(errors.UnsupportedMediaType)
     return found | failures(possible, described_errors(text))
 
 
@@ -159,6 +181,14 @@ def failures(
         else:
             found[str(error.status)] = name
     return found
+
+
+def _done(result: Any, text: Text, schemas: Schemas) -> dict[str, Any]:
+    """The answer of who has done something."""
+    fields = {"headers": {name: name for name in OF_ACTION}}
+    if result is None:
+        return {"204": {"description": text.summary, **fields}}
+    return {"200": {"description": text.summary, **fields, "content": {JSON: {"schema": schemas.of(result)}}}}
 
 
 def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schema: Schema) -> Response:

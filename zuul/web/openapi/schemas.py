@@ -18,7 +18,7 @@ from apispec import APISpec
 from wsme.types import Enum, Unset, isarray, iscomplex, isdict, isusertype, list_attributes, registry
 
 from zuul.web.rendering import render_json
-from zuul.web.resources.base import JsonObject, Resource
+from zuul.web.resources.base import Body, JsonObject, Resource
 
 Schema = dict[str, Any]
 
@@ -51,7 +51,9 @@ class Schemas:
             return {"type": "object", "additionalProperties": True}
         if isinstance(datatype, Enum):
             return {"type": _names[datatype.basetype], "enum": sorted(datatype.values)}
-        return {"type": _names[datatype.basetype if isusertype(datatype) else datatype]}
+        if isusertype(datatype):
+            return {"type": _names[datatype.basetype], **getattr(datatype, "schema", {})}
+        return {"type": _names[datatype]}
 
     def of_choice(self, datatype: Any) -> Schema:
         """Of an object, or an array of them, of which `fields` and `omit` may choose the attributes: of all that
@@ -86,6 +88,8 @@ class Schemas:
         mandatory = [attribute.name for attribute in attributes if attribute.mandatory]
         if mandatory:
             schema["required"] = mandatory
+        if issubclass(datatype, Body):
+            schema["additionalProperties"] = False
         schema["properties"] = {}
         for attribute in attributes:
             of_one = self.of(attribute.datatype)

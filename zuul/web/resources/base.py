@@ -5,11 +5,13 @@
         name = always(str)
         min_ready = sometimes(int)
 
-`always` and `sometimes` say whether the key is there; `null=True`, whether its value may then be null.
+`always` and `sometimes` say whether the key is there; `null=True`, whether its value may then be null. A `Body` is what
+clients send; its keys have types that say more, `TextType` and `WholeType`.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from wsme.types import Base, UserType, wsattr
@@ -53,6 +55,19 @@ class Resource(Base):  # type: ignore[misc]  # WSME is untyped
         super().__init__(**values)
 
 
+class Body(Resource):
+    """A JSON object that clients send: `bodies.py` reads it, and refuses what is not declared.
+
+    A key that is `sometimes` there is None where it was left out, so leaving it out and null mean the same.
+    """
+
+    def _settle(self) -> None:
+        """Have one way to say what can be said in several.
+
+        :raises BadRequest: the keys do not go together.
+        """
+
+
 def key_of(datatype: Any) -> str | None:
     """The key that names one row of a collection of this type; None if there is no such key."""
     return datatype._key if isinstance(datatype, type) and issubclass(datatype, Resource) else None
@@ -72,3 +87,47 @@ class JsonObjectType(UserType):  # type: ignore[misc]  # WSME is untyped
 
 
 JsonObject = JsonObjectType()
+
+
+class TextType(UserType):  # type: ignore[misc]  # WSME is untyped
+    """Text of a form.
+
+    :param meaning: what to write, in the words of an error: `NUMBER,PATCHSET`.
+    :param pattern: a regular expression for the whole of it, without anchors, as JavaScript reads it too.
+    """
+
+    basetype = str
+    name = "text"
+
+    def __init__(self, meaning: str, pattern: str | None = None, *, least: int = 1, most: int = 255) -> None:
+        self.meaning = meaning
+        self._pattern = re.compile(pattern or ".*", re.DOTALL)
+        self._least, self._most = least, most
+        self.schema = {"minLength": least, "maxLength": most, "pattern": f"^{pattern}$" if pattern else "^[^\\u0000]*$"}
+
+    def validate(self, value: str) -> str:
+        if not self._least <= len(value) <= self._most:
+            raise ValueError(f"{self.meaning}, {self._least} to {self._most} characters")
+        if not self.fits(value):
+            raise ValueError(self.meaning)
+        return value
+
+    def fits(self, value: str) -> bool:
+        return self._pattern.fullmatch(value) is not None
+
+
+class WholeType(UserType):  # type: ignore[misc]  # WSME is untyped
+    """A whole number from `least` to `most`."""
+
+    basetype = int
+    name = "whole"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least, self._most = least, most
+        self.meaning = f"a whole number from {least} to {most}"
+        self.schema = {"minimum": least, "maximum": most}
+
+    def validate(self, value: int) -> int:
+        if not self._least <= value <= self._most:
+            raise ValueError(self.meaning)
+        return value

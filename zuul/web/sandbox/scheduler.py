@@ -221,6 +221,8 @@ class SandboxScheduler:
             if self._is_of_another_project(tenant, project, change_id):
                 raise WorkException(f'Change {change_id} does not belong to project "{project.name}"')
             ref = changes.change_ref(project, *parts)
+        elif project_name != project.name:  # upstream takes the canonical name of a ref's project for another project
+            raise WorkException(f'Ref {ref} does not belong to project "{project.name}"')
         queues = simulation.pipelines[tenant.name][pipeline_name]
         found = queues.find(project, ref)
         if not found:
