@@ -84,10 +84,10 @@ def tail(build: Build, verbose: bool) -> int:
     except LogError as error:
         say(str(error))
         return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # for what Python still flushes at its end
-        return 141  # as the shell has it of one that SIGPIPE has ended
     except OSError as error:  # the network's are LogErrors
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # for what Python still flushes at its end
+        if isinstance(error, BrokenPipeError):
+            return 141  # as the shell has it of one that SIGPIPE has ended
         say(f"the log cannot be written: {error.strerror}")
         return 1
     finally:
