@@ -238,7 +238,8 @@ ATTACKS = {
         dict.fromkeys(ANY, f"{part(HS)}.{text(b'{%s: 1}' % bytes([34, 255, 34]))}.{text(bytes(32))}"),
         UNDECODED,
     ),
-    "claims as deep as can be": (raw('{"a":' * 2000 + "1" + "}" * 2000), UNDECODED),
+    # Python 3.13 reads it, and then misses the issuer; before, it is too deep.
+    "claims as deep as can be": (raw('{"a":' * 2000 + "1" + "}" * 2000), None),
     "a key twice in the header": (
         dict.fromkeys(ANY, forge('{"alg":"none","kid":"right","alg":"HS256"}')),
         UNDECODED,
