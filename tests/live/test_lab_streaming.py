@@ -137,6 +137,31 @@ def in_threads(**functions):
     return results
 
 
+def test_events_of_a_push(port, lab):
+    with WebSocket(port, f"/v1/tenants/{TENANT}/events") as listener:
+        assert listener.json()["type"] == "state"
+        commit = lab("push", "demo").split()[-1]
+        events = []
+        while not events or events[-1]["type"] != "item_left":
+            event = listener.json()
+            item = event.get("item", {})
+            if item.get("key") == events[0]["item"]["key"] if events else item.get("id") == commit:
+                events.append(event)
+    types = [event["type"] for event in events]
+    assert types[0] == "item_enqueued"
+    started = {
+        event["build"]["uuid"]: event["build"]["job_name"] for event in events if event["type"] == "build_started"
+    }
+    finished = {
+        event["build"]["uuid"]: event["build"]["result"] for event in events if event["type"] == "build_finished"
+    }
+    assert {"slow", "quick", "fail-local", "demo-unit"} <= set(started.values())
+    assert set(finished) == set(started)
+    assert "FAILURE" in finished.values()
+    assert "SUCCESS" in finished.values()
+    assert len({event["id"] for event in events}) == len(events)
+
+
 def test_a_log_is_the_same_in_every_form_and_at_upstreams(port, upstream, slow):
     path = f"/v1/tenants/{TENANT}/builds/{slow}/log"
 
@@ -171,30 +196,6 @@ def test_a_build_of_another_tenant_and_an_unknown_one(port, upstream, slow):
         with console(where, "0" * 32, tenant=TENANT, must_hang_up=False) as viewer:
             closed = viewer.rest()
             assert (closed.code, closed.reason) == (4011, "Error with Gearman")
-
-
-def test_events_of_a_push(port, lab):
-    with WebSocket(port, f"/v1/tenants/{TENANT}/events") as listener:
-        assert listener.json()["type"] == "state"
-        lab("push", "demo")
-        events = []
-        while not events or events[-1]["type"] != "item_left":
-            event = listener.json()
-            if event.get("item", {}).get("project") == "demo" or events:
-                events.append(event)
-    types = [event["type"] for event in events]
-    assert types[0] == "item_enqueued"
-    started = {
-        event["build"]["uuid"]: event["build"]["job_name"] for event in events if event["type"] == "build_started"
-    }
-    finished = {
-        event["build"]["uuid"]: event["build"]["result"] for event in events if event["type"] == "build_finished"
-    }
-    assert {"slow", "quick", "fail-local", "demo-unit"} <= set(started.values())
-    assert set(finished) == set(started)
-    assert "FAILURE" in finished.values()
-    assert "SUCCESS" in finished.values()
-    assert len({event["id"] for event in events}) == len(events)
 
 
 # -- upstream's pages
