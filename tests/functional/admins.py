@@ -1,37 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Administrators for tests: an [auth] section, and tokens that it takes."""
+"""Administrators for tests, and what they do."""
 
 from __future__ import annotations
 
 import json
-import time
 
-import jwt
+from functional.tokens import CONF, bearer
 
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.sandbox.scenario import load
 from zuul.web.sandbox.scheduler import SandboxScheduler
 
-SECRET = "a-secret-of-32-bytes-or-more-than-that"
-AUTH = f"""
-[auth operators]
-driver = HS256
-secret = {SECRET}
-realm = zuul.example.com
-client_id = zuul
-issuer_id = operators
-allow_authz_override = true
-"""
-
 SCENARIO = load(None)
 
 
-def authorization(*tenants, **claims):
+def authorization(*tenants):
     """The header field of somebody who administers these tenants."""
-    now = int(time.time())
-    about = {"iss": "operators", "aud": "zuul", "sub": "ada", "iat": now, "exp": now + 600}
-    token = jwt.encode({**about, "zuul": {"admin": list(tenants)}, **claims}, SECRET, "HS256")
-    return {"Authorization": f"Bearer {token}"}
+    return bearer("ada", *tenants)
 
 
 class Acting:
@@ -42,7 +27,7 @@ class Acting:
         self.called: list[tuple[str, dict]] = []
         self._replaced = replaced
         self.transport = LocalTransport({name: self._recorded(name) for name in self.functions})
-        self.app = make_app(self.transport, AUTH)
+        self.app = make_app(self.transport, CONF)
 
     def _recorded(self, name):
         def function(arguments):

@@ -8,7 +8,8 @@ import logging
 import threading
 
 import pytest
-from functional.admins import AUTH, Acting
+from functional.admins import Acting
+from functional.tokens import CONF
 
 from zuul.web.backends.rpc.interface import WorkException
 from zuul.web.errors import BadReply, OutcomeUnknown, Refused, Timeout, Unavailable
@@ -113,7 +114,7 @@ def test_each_way_to_fail_tells_whether_it_may_have_been_done(
 def test_what_cannot_be_looked_at_beforehand_is_not_done(make_app, raising_transport, refusal, action):
     acting = Acting(make_app)
     requested = actions(acting)[action]
-    acting.app = make_app(raising_transport(Timeout("slow")), AUTH)
+    acting.app = make_app(raising_transport(Timeout("slow")), CONF)
 
     body = refusal(acting.send(*requested), 504)
 

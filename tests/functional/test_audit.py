@@ -35,7 +35,7 @@ def test_what_was_done_is_in_the_audit_and_in_the_log(acting, lines):
         "id": "1",
         "request_id": "one",
         "user": "ada",
-        "realm": "zuul.example.com",
+        "realm": "tests.example.com",
         "address": None,
         "forwarded_for": "192.0.2.7",
         "action": "enqueue",
@@ -49,7 +49,7 @@ def test_what_was_done_is_in_the_audit_and_in_the_log(acting, lines):
     }
     (line,) = lines()
     assert line == (
-        'request_id="one" user="ada" realm="zuul.example.com" address=null forwarded_for="192.0.2.7" action="enqueue" '
+        'request_id="one" user="ada" realm="tests.example.com" address=null forwarded_for="192.0.2.7" action="enqueue" '
         'tenant="example" method="POST" path="/api/tenant/example/project/core/compute/enqueue" '
         'asked={"change": "123,4", "pipeline": "gate"} outcome="done" status=200 message=null'
     )

@@ -6,7 +6,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from functional.admins import AUTH, SCENARIO, authorization
+from functional.admins import SCENARIO, authorization
+from functional.tokens import CONF
 from services import Gearmand
 from webtest import TestApp
 
@@ -33,7 +34,7 @@ class Lab:
         tls = ""
         if gearman.tls:
             tls = f"ssl_key = {gearman.tls.key}\nssl_cert = {gearman.tls.cert}\nssl_ca = {gearman.tls.ca}\n"
-        conf.write_text(f"[gearman]\nserver = 127.0.0.1\nport = {gearman.port}\n{tls}[rest]\nrpc_timeout = 2\n{AUTH}")
+        conf.write_text(f"[gearman]\nserver = 127.0.0.1\nport = {gearman.port}\n{tls}[rest]\nrpc_timeout = 2\n{CONF}")
         self.services = application.Services.build(read(str(conf)))
         application.provide(str(conf), self.services)
         self.app = TestApp(application.load(str(conf)))
