@@ -36,6 +36,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ class Remote:
 # -- many clients in one thread
 
 
-class Client:
+class Client(ABC):
     """A connection of a swarm: the handshake, then whatever `take` makes of the payload of frames or of the body."""
 
     __slots__ = ("buffer", "ended", "ready", "sock", "swarm", "websocket")
@@ -250,11 +251,12 @@ class Client:
         self.buffer = data[at:]
         return None
 
-    def begun(self) -> None:
+    def begun(self) -> None:  # noqa: B027 (a hook, which most do without)
         """After the handshake."""
 
+    @abstractmethod
     def take(self, payload: bytes) -> None:
-        raise NotImplementedError
+        """A message, or an event."""
 
     def end(self, why: str) -> None:
         if self.ended is None:
@@ -553,7 +555,7 @@ def chatter(seed: int, size: int) -> bytes:
     return text.encode()
 
 
-class CutReader:
+class CutReader(ABC):
     """Reads a log of which it is told when to stop; `data` has what it got, whole characters only."""
 
     def __init__(self, port: int, uuid: str, cuts: int, size: int, seed: int) -> None:
@@ -570,9 +572,9 @@ class CutReader:
                 self.once(limit)
                 self.reconnected += limit < 1 << 62
 
+    @abstractmethod
     def once(self, limit: int) -> None:
         """Connect, and read until there are so many bytes or more, then leave in the midst of it."""
-        raise NotImplementedError
 
     def keep(self, piece: bytes, limit: int) -> bool:
         """Take a piece, up to the limit and a whole character; whether that is reached."""

@@ -8,7 +8,8 @@ import time
 
 import pytest
 from forged_tokens import claims, forge_rs, jwk
-from identity_provider import IdentityProvider, eventually
+from identity_provider import IdentityProvider
+from services import wait_until
 
 from zuul.web.auth import provider as module
 from zuul.web.auth.fetching import fetch_json, is_as_safe
@@ -115,7 +116,7 @@ def test_a_provider_that_comes_back_is_asked_again(ask, idp, monkeypatch):
     assert ask().status_int == 503
 
     idp.behaviour = "answers"
-    eventually(lambda: ask().status_int == 200)
+    wait_until(lambda: ask().status_int == 200)
 
 
 @pytest.mark.parametrize("keys", [[jwk("right", use="enc")], [jwk("wrong") | {"kid": "right"}]])

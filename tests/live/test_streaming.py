@@ -606,7 +606,7 @@ def test_a_viewer_that_does_not_read_is_4008_and_holds_nobody_up(port, running):
             left = 64 * len(line)
             while left:
                 left -= len(other.receive())
-            time.sleep(0.02)
+            time.sleep(0.02)  # this is the log's pace, it waits for nothing
         assert log.readers == 1
         closed = stalled.rest()
     assert closed.code == 4008

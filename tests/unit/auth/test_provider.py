@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from forged_tokens import jwk
-from identity_provider import eventually
+from services import wait_until
 
 from zuul.web.auth import provider as module
 from zuul.web.auth.keys import UnknownKey
@@ -42,7 +42,7 @@ class World:
         return self.provider.of({"kid": name})
 
     def landed(self):
-        eventually(lambda: self.provider._flight is None)
+        wait_until(lambda: self.provider._flight is None)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_who_has_a_known_key_does_not_wait_for_a_new_one(world):
 
     stranger = threading.Thread(target=come)
     stranger.start()
-    eventually(lambda: len(world.asked) == 2)
+    wait_until(lambda: len(world.asked) == 2)
 
     assert world.key()
 
@@ -120,7 +120,7 @@ def test_nobody_waits_for_long_and_few_do_at_once(world, monkeypatch):
     waiting = [threading.Thread(target=come) for _ in range(MOST_WAITING)]
     for thread in waiting:
         thread.start()
-    eventually(lambda: world.provider._waiting == MOST_WAITING)
+    wait_until(lambda: world.provider._waiting == MOST_WAITING)
     come()
     assert len(answers) == 1
 
