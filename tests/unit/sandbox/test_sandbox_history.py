@@ -242,9 +242,13 @@ def test_a_file_is_kept_and_gone_on_with(history, tmp_path):
     first.stop()
 
     again = history(builds=100, file=path)
-    again.append(a_report())
+    earlier, later = a_report(), a_report()
+    earlier.moment = START - 360 * 86400
+    later.moment = START
+    again.append(earlier)
+    again.append(later)
     wait_until(lambda: count(again) > 100, what="the report")
-    assert count(again) < 200, "there is one past"
+    assert count(again) == 100 + len(later.builds), "there is one past, and one present"
     assert again.seed != first.seed
     assert again.first_change >= 700_000
 

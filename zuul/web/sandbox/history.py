@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import collections
+import datetime
 import itertools
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -28,10 +30,15 @@ log = logging.getLogger("zuul.web.sandbox")
 REPORTS_AT_ONCE = 500
 MAX_WAITING = 10_000
 """Reports that wait while the past is written. What is more is lost."""
+LATEST_BUILDS = 100
+"""More than a buildset has; one of these was the last to end."""
 BUSY_SECONDS = 5.0
 """How long a write waits for that of another process, which only a file that is kept can have."""
 STOP_SECONDS = 10.0
 CACHE_KIBIBYTES = 65536
+SWITCH_SECONDS = 0.0005
+"""How long Python's other threads wait for this one, while it makes up the past. With Python's own 5 ms the start of a
+sandbox, and each answer, would take several times as long."""
 YEARS_END = 1_600_000_000.0
 """When the year of `make_database` ends, unless it is told otherwise."""
 
@@ -64,6 +71,7 @@ class History:
         """For the simulation: another one than that of former runs, which have left their uuids in the file."""
         self.first_change = FIRST_CHANGE
         """For the simulation: higher than all that there are."""
+        self._last_moment = 0.0
         self._has_tables = self._has_builds = False
         if file is not None:
             self._look_at(file)
@@ -74,8 +82,11 @@ class History:
         assert self._file is not None
         return _url(self._file)
 
-    def start(self, folder: str) -> None:
-        """:param folder: for a file that is not to be kept."""
+    def start(self, folder: str, past_after_seconds: float = 0) -> None:
+        """:param folder: for a file that is not to be kept.
+        :param past_after_seconds: until then nothing is made up, as others are just starting.
+        """
+        self._past_after_seconds = past_after_seconds
         self._file = self._file or os.path.join(folder, "zuul.sqlite")
         self._engine = _engine(self._file)
         if not self._has_tables:
@@ -86,6 +97,8 @@ class History:
 
     def append(self, report: Report) -> None:
         """Have a report written soon. Does not wait; from any thread, also before `start`."""
+        if report.moment < self._last_moment:
+            return  # of a time that a former run has reported already
         with self._changed:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting.append(report)
@@ -105,8 +118,8 @@ class History:
 
     def _look_at(self, file: str) -> None:
         folder = os.path.dirname(os.path.abspath(file))
-        if any(character in "?%$" or not character.isprintable() for character in file):
-            raise HistoryError(f"{file!r}: the name of the history file must not have any of ?, % and $ in it")
+        if any(character in "?%" or not character.isprintable() for character in file):
+            raise HistoryError(f"{file!r}: the name of the history file must have no ? and no % in it")
         if not os.path.isdir(folder):
             raise HistoryError(f"{file}: the folder of the history file does not exist")
         self._file = os.path.abspath(file)
@@ -147,6 +160,11 @@ class History:
         self._has_builds = last_id > 0
         self.seed += last_id
         self.first_change = max(last_change, FIRST_CHANGE)
+        build = self._tables.build
+        latest = select(build.c.end_time).order_by(build.c.id.desc()).limit(LATEST_BUILDS)
+        ends = [end for end in connection.execute(latest).scalars() if end]
+        if ends:
+            self._last_moment = max(ends).replace(tzinfo=datetime.timezone.utc).timestamp()
 
     # In the thread
 
@@ -172,7 +190,20 @@ class History:
 
     def _write_past(self) -> bool:
         """False: nothing was written, as there is no time."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._stopping, self._past_after_seconds):
+                return False
         began = time.monotonic()
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        try:
+            written = self._write_past_at_once()
+        finally:
+            sys.setswitchinterval(interval)
+        log.info("writing the past took %.1f s", time.monotonic() - began)
+        return written
+
+    def _write_past_at_once(self) -> bool:
         with self._engine.begin() as connection:
             connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
             self._tables.drop_indexes(connection)
@@ -183,7 +214,6 @@ class History:
                     return False
                 writer.write(reports)
             self._tables.create_indexes(connection)
-        log.info("the past was written in %.1f s", time.monotonic() - began)
         return True
 
 

@@ -40,6 +40,8 @@ _CONNECTION = """
 driver=sql
 dburi={url}
 """
+PAST_AFTER_SECONDS = 1.0
+"""By then the web tier in front is loaded, which takes half a second more beside the making of a past."""
 
 
 class Sandbox:
@@ -61,7 +63,7 @@ class Sandbox:
         self._worker = GearmanWorker("127.0.0.1", self._server.port, self.scheduler.functions, "Zuul RPC Listener")
         self._worker.start()
         if self._history:
-            self._history.start(self._folder.name)
+            self._history.start(self._folder.name, PAST_AFTER_SECONDS)
         self.zuul_conf = os.path.join(self._folder.name, "zuul.conf")
         with open(self.zuul_conf, "w", encoding="utf-8") as file:
             file.write(
