@@ -47,7 +47,7 @@ FLOORS = {
 OWNERS = {
     "gear": ("backends/rpc/gearman_link.py", "backends/rpc/gearman_worker.py"),
     "kazoo": ("backends/nodepool.py", "backends/rpc/zookeeper.py"),
-    "sqlalchemy": ("backends/history.py", "backends/spool.py"),
+    "sqlalchemy": ("backends/history.py", "backends/spool.py", "sandbox/database.py", "sandbox/history.py"),
     "twisted": ("server.py", "channel.py", "streaming/", "backends/finger.py"),
     "autobahn": ("streaming/",),
     "pecan": ("expose.py", "hooks.py", "urls.py", "controllers/root.py"),
