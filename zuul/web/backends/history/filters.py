@@ -32,7 +32,8 @@ class Conditions:
         self._dialect = dialect
         self._takes_capitals_for_small = dialect.name in ("mysql", "mariadb")
         self.on_build: list[ColumnElement[bool]] = []
-        self.on_buildset: list[ColumnElement[bool]] = []
+        self._on_buildset: list[ColumnElement[bool]] = []
+        self._tenant: list[ColumnElement[bool]] = []
         self.columns: set[str] = set()
         """The columns of which values are asked for exactly, so that an index may find them."""
         self.chooses_buildsets = False
@@ -42,6 +43,11 @@ class Conditions:
         self.tenant_only: ColumnElement[bool] | None = None
         """For MariaDB and MySQL, what an index finds the tenant by. Most rows may be of one tenant, and then that index
         is the longest way, which they take all the same; so it is only for who asks for the tenant alone."""
+
+    @property
+    def on_buildset(self) -> list[ColumnElement[bool]]:
+        """The tenant comes last: it excludes the least, and costs the most where capitals are taken for small."""
+        return [*self._on_buildset, *self._tenant]
 
     @property
     def found(self) -> list[ColumnElement[bool]]:
@@ -54,16 +60,17 @@ class Conditions:
             self.on_build.append(condition)
             self.chooses_builds = self.chooses_builds or column.name != "id"
         else:
-            self.on_buildset.append(condition)
-            self.chooses_buildsets = self.chooses_buildsets or column.name != "tenant"
+            self._on_buildset.append(condition)
+            self.chooses_buildsets = True
 
     def tenant(self, name: str) -> None:
+        """Rows of this tenant alone."""
         column = self.tables.buildset.c.tenant
         if self._takes_capitals_for_small and _possible(name):
             self.tenant_only = column == name
-            self.add(_closely(column) == name, column)
+            self._tenant = [_closely(column) == name]
         else:
-            self.add(self._same(column, [name]), column)
+            self._tenant = [self._same(column, [name])]
 
     def filter(self, column: Any, values: Sequence[Any] | None, *, wildcards: bool = True) -> None:
         """Rows with any of these values there; of some columns, a `*` in a value stands for any text."""
