@@ -18,7 +18,7 @@ from zuul.web.controllers.streams import STREAMS, StreamUrl
 from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
-from zuul.web.urls import Url, UrlMap, UrlOf
+from zuul.web.urls import Url, UrlMap, UrlOf, absent
 
 LINKS = {
     "info": "/api/info",
@@ -70,10 +70,10 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
         actions = ActionsController(scheduler, snapshots, name)
         status = StatusController(snapshots, name)
 
-        hold = Url(segments=1, get=holds.get_one, delete=holds.delete if settings.auth else None)
+        hold = Url(segments=1, get=holds.get_one, delete=holds.delete if settings.auth else absent)
         # Upstream has these only where tokens can be checked; elsewhere they are (unknown) projects.
         rights = AuthorizationsController(scheduler, guard, name)
-        of_project: dict[str, Url] = {}
+        of_project: dict[str, Url | None] = dict.fromkeys(("autohold", "enqueue", "dequeue"))
         of_tenant: dict[str, Url] = {}
         if settings.auth:
             of_project = {
