@@ -118,7 +118,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
             "info": Url(get=InfoController(settings).get),
             **(of_token if settings.auth else {}),
             **(tenant(whitelabel) if whitelabel else {}),
-            "tenants": Url(get=TenantsController(scheduler).get_all),
+            "tenants": Url(get=TenantsController(scheduler, guard).get_all),
             "connections": Url(get=ConnectionsController(scheduler).get_all),
             "tenant": UrlOf("tenant", lambda name: UrlMap(tenant(name))),
         },

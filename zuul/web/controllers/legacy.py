@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from wsme.types import text
 
+from zuul.web.auth import Guard
 from zuul.web.backends.replies import Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.jobs import JobsController
@@ -32,7 +33,7 @@ from zuul.web.snapshots import Snapshot, Snapshots
 from zuul.web.urls import Url, UrlMap, UrlOf
 
 
-def url_map(scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
+def url_map(scheduler: Scheduler, snapshots: Snapshots, guard: Guard) -> UrlMap:
     """Every legacy URL with content. To those of Zuul 2 `LegacyUrls` has added the tenant."""
 
     def tenant(name: str) -> UrlMap:
@@ -57,7 +58,7 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
 
     return UrlMap(
         {
-            "tenants.json": Url(get=TenantsController(scheduler).get_all),
+            "tenants.json": Url(get=TenantsController(scheduler, guard).get_all),
             "console-stream": StreamUrl(STREAMS.console),
         },
         other=UrlOf("tenant", tenant),

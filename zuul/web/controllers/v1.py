@@ -28,7 +28,7 @@ FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
 def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard, audit: Audit) -> UrlMap:
     """Every URL below /v1, on one screen."""
-    tenants = TenantsController(scheduler)
+    tenants = TenantsController(scheduler, guard)
     connections = ConnectionsController(scheduler)
     directory = DirectoryController()
     of_token = {
