@@ -155,7 +155,8 @@ def cors_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str
 
 
 def guard_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
-    return GuardFilter(app, services(global_conf.get("zuul_conf")).settings.rest.max_body_bytes)
+    found = services(global_conf.get("zuul_conf"))
+    return GuardFilter(app, found.settings.rest.max_body_bytes, found.audit if found.guard.enabled else None)
 
 
 def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
