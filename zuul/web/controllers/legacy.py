@@ -145,7 +145,7 @@ class Tenants:
         if len(names) != 1:
             self._only = None
             raise NotFound(
-                f"This URL is about one tenant, and there are {len(names)}. Put a tenant's name in front, "
+                f"This URL is about one tenant, and there are {'several' if names else 'none'}. Put a tenant's name in front, "
                 "as in /NAME/status.json, or have whitelabel_tenant = NAME set in section [rest] of zuul.conf."
             )
         self._only = (reply.fresh_until or 0.0, names[0])
