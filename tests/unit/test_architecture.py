@@ -34,6 +34,7 @@ FLOORS = {
         "bodies",
         "audit",
         "collections",
+        "queries",
         "rendering",
         "renderings",
         "snapshots",
@@ -47,7 +48,7 @@ FLOORS = {
 OWNERS = {
     "gear": ("backends/rpc/gearman_link.py", "backends/rpc/gearman_worker.py"),
     "kazoo": ("backends/nodepool.py", "backends/rpc/zookeeper.py"),
-    "sqlalchemy": ("backends/history.py", "backends/spool.py"),
+    "sqlalchemy": ("backends/history/", "backends/spool.py", "sandbox/database.py", "sandbox/history.py"),
     "twisted": ("server.py", "channel.py", "streaming/", "backends/finger.py"),
     "autobahn": ("streaming/",),
     "pecan": ("expose.py", "hooks.py", "urls.py", "controllers/root.py"),
@@ -55,6 +56,7 @@ OWNERS = {
     "wsme.types": (
         "expose.py",
         "bodies.py",
+        "queries.py",
         "collections.py",
         "rendering.py",
         "resources/",

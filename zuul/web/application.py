@@ -18,6 +18,7 @@ from paste.urlmap import URLMap
 
 from zuul.web.audit import Audit
 from zuul.web.auth import Guard
+from zuul.web.backends.history import History
 from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
 from zuul.web.backends.rpc.local import LocalTransport
@@ -55,6 +56,7 @@ class Services:
     settings: Settings
     scheduler: Scheduler
     snapshots: Snapshots
+    history: History
     guard: Guard
     audit: Audit
 
@@ -77,10 +79,17 @@ class Services:
             stale_seconds=settings.rest.status_stale,
             shared=SharedSnapshots(f"{settings.path} {settings.gearman}") if share_snapshots else None,
         )
-        return cls(settings, scheduler, snapshots, Guard(settings.auth, settings.rest, scheduler), Audit())
+        history = History(
+            settings.connections,
+            scheduler,
+            timeout_seconds=settings.rest.sql_timeout,
+            connections_each=settings.rest.sql_connections,
+        )
+        return cls(settings, scheduler, snapshots, history, Guard(settings.auth, settings.rest, scheduler), Audit())
 
     def close(self) -> None:
         self.snapshots.close()
+        self.history.close()
         self.scheduler.transport.close()
 
 
@@ -131,13 +140,13 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.guard)
+    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.history, found.guard)
     return pecan_application(url_map, API, found.guard, found.audit)
 
 
 def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.guard, found.audit)
+    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.history, found.guard, found.audit)
     return pecan_application(url_map, V1, found.guard, found.audit)
 
 
@@ -167,7 +176,8 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots, found.guard), LEGACY, found.guard)
+    url_map = legacy.url_map(found.scheduler, found.snapshots, found.history, found.guard)
+    content = pecan_application(url_map, LEGACY, found.guard)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 
@@ -223,11 +233,12 @@ def _status_urls(application: object, found: Services) -> StatusUrls:
 def parts(found: Services) -> list[Part]:
     """The URL maps of these services."""
     settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
+    of_former_zuuls = legacy.url_map(scheduler, snapshots, found.history, found.guard)
     return [
-        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.guard, found.audit), V1),
-        Part("/api", api.url_map(settings, scheduler, snapshots, found.guard), API, prefix="api_"),
+        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.history, found.guard, found.audit), V1),
+        Part("/api", api.url_map(settings, scheduler, snapshots, found.history, found.guard), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
-        Part("", legacy.url_map(scheduler, snapshots, found.guard), API, prefix="legacy_", reads_query=False),
+        Part("", of_former_zuuls, API, prefix="legacy_", reads_query=False),
     ]
 
 

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -101,6 +102,23 @@ class Document:
     @cached_property
     def data(self) -> Any:
         return self._make()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Rows that a backend has chosen, sorted and cut to a page by itself.
+
+    :param following: the parameters that lead to the next page, in place of those of the same names; those that are
+        None fall away. None: this is the last page.
+    :param total: how many rows there are on all pages, where that is known.
+    """
+
+    rows: list[dict[str, Any]]
+    limit: int
+    offset: int | None = None
+    marker: str | None = None
+    following: dict[str, str | None] | None = None
+    total: int | None = None
 
 
 def _size(entry: tuple[float, Reply | NotFound]) -> int:

@@ -6,9 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from zuul.web.auth import Guard
+from zuul.web.backends.history import History
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.actions import ActionsController
 from zuul.web.controllers.authorizations import AuthorizationsController
+from zuul.web.controllers.badges import BadgesController
+from zuul.web.controllers.builds import BuildsController, BuildsetsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
@@ -59,7 +62,7 @@ LINKS = {
 FROZEN = "{project}/branch/{branch}/freeze-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard) -> UrlMap:
+def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, history: History, guard: Guard) -> UrlMap:
     """Every URL below /api, on one screen."""
 
     def tenant(name: str) -> dict[str, Any]:
@@ -69,6 +72,8 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
         holds = HoldsController(scheduler, snapshots, name)
         actions = ActionsController(scheduler, snapshots, name)
         status = StatusController(snapshots, name)
+        builds = BuildsController(history, name)
+        buildsets = BuildsetsController(history, name)
 
         hold = Url(segments=1, get=holds.get_one, delete=holds.delete if settings.auth else absent)
         # Upstream has these only where tokens can be checked; elsewhere they are (unknown) projects.
@@ -103,6 +108,12 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
             "project-ssh-key": Url(segments=None, template="{project}.pub", get=keys.get_ssh),
             "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
             "console-stream": StreamUrl(STREAMS.console),
+            "builds": Url(get=builds.get_all),
+            "build": Url(segments=1, get=builds.get_one),
+            "build-times": Url(get=builds.get_times),
+            "buildsets": Url(get=buildsets.get_all),
+            "buildset": Url(segments=1, get=buildsets.get_one),
+            "badge": Url(get=BadgesController(history, name).get),
             "autohold": UrlMap({}, index=Url(get=holds.get_all), other=hold),
             **of_tenant,
         }

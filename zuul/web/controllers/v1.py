@@ -7,10 +7,13 @@ from typing import Any
 
 from zuul.web.audit import Audit
 from zuul.web.auth import Guard
+from zuul.web.backends.history import History
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.actions import PipelineActionsController
 from zuul.web.controllers.audit import AuditController
 from zuul.web.controllers.authorizations import AuthorizationsController
+from zuul.web.controllers.badges import BadgesController
+from zuul.web.controllers.builds import BuildsController, BuildsetsController, JobStatisticsController
 from zuul.web.controllers.directories import DirectoryController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import InfoController, TenantInfoController
@@ -26,7 +29,9 @@ from zuul.web.urls import Controller, Url, UrlMap, UrlOf, absent
 FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard, audit: Audit) -> UrlMap:
+def url_map(
+    settings: Settings, scheduler: Scheduler, snapshots: Snapshots, history: History, guard: Guard, audit: Audit
+) -> UrlMap:
     """Every URL below /v1, on one screen."""
     tenants = TenantsController(scheduler, guard)
     connections = ConnectionsController(scheduler)
@@ -47,6 +52,12 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
         keys = KeysController(scheduler, name)
         holds = HoldsController(scheduler, snapshots, name)
         hold = Url(segments=1, get=holds.get_one, delete=with_token(holds.delete))
+        builds = BuildsController(history, name)
+        buildsets = BuildsetsController(history, name)
+        stats = {"stats": Url(segments=None, get=JobStatisticsController(history, name).get)}
+
+        def build(uuid: str) -> UrlMap:
+            return UrlMap({"log": StreamUrl(STREAMS.log)}, index=Url(given=(uuid,), get=builds.get_one))
 
         def pipeline(pipeline_name: str) -> UrlMap:
             items = ItemsController(snapshots, name, pipeline_name)
@@ -72,11 +83,15 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
                 "info": Url(get=TenantInfoController(settings, scheduler, name).get),
                 "status": Url(get=StatusController(snapshots, name).get),
                 "pipelines": collection(pipelines, UrlOf("pipeline", pipeline)),
-                "jobs": collection(jobs, Url(segments=None, get=jobs.get_one)),
+                "jobs": collection(jobs, Url(segments=None, get=jobs.get_one, endings=stats)),
                 "projects": collection(projects, Url(segments=None, get=projects.get_one, endings=keys_of_project)),
                 "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
                 "holds": collection(holds, hold, post=with_token(holds.create)),
-                "builds": UrlOf("uuid", lambda uuid: UrlMap({"log": StreamUrl(STREAMS.log)})),
+                "builds": collection(builds, UrlOf("uuid", build)),
+                "build-times": Url(get=builds.get_times),
+                "latest-builds": Url(get=builds.get_latest),
+                "buildsets": collection(buildsets, Url(segments=1, get=buildsets.get_one)),
+                "badge": Url(get=BadgesController(history, name).get),
                 "console-stream": StreamUrl(STREAMS.console),
                 "events": StreamUrl(STREAMS.events),
             },

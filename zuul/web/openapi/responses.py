@@ -28,6 +28,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "Age": (True, "integer", "Seconds since the scheduler was asked."),
     "Last-Modified": (False, "string", "When it was first seen like this. Not where parts of it were asked for."),
     "X-Total": (True, "integer", "How many rows there are, on all pages."),
+    "X-Total-If-Known": (False, "integer", "`X-Total`: how many rows there are, on all pages, if this is the last."),
     "X-Limit": (False, "integer", "How many rows a page has at most; not where there is no limit."),
     "X-Marker": (False, "string", "The `marker` of the request."),
     "X-Offset": (False, "integer", "The `offset` of the request."),
@@ -44,6 +45,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
 
 OF_ALL = ("ETag", "Vary", "Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 OF_ARRAYS = ("X-Total", "X-Limit", "X-Marker", "X-Offset", "Link")
+OF_LISTINGS = ("X-Total-If-Known", "X-Limit", "X-Marker", "X-Offset", "Link")
 OF_SNAPSHOTS = ("Age", "Last-Modified")
 OF_ACTION = ("Cache-Control", "X-Request-Id")
 OF_ERRORS = ("Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
@@ -197,16 +199,21 @@ def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schem
     from_snapshot = gives_snapshot(route.controller)
     names = [
         *OF_ALL,
-        *(OF_ARRAYS if collection.is_array and not from_snapshot else ()),
+        *(OF_ARRAYS if collection.pages and not from_snapshot else ()),
+        *(OF_LISTINGS if collection.is_array and not collection.pages else ()),
         *(OF_SNAPSHOTS if from_snapshot else ()),
     ]
     content: dict[str, Any] = {exposed.content_type: {"schema": schema}}
     sample = sample_of(result)
-    if sample is not None:
+    if exposed.forms is not None:
+        content = {name: {"schema": {"type": "string"}} for name in exposed.forms}
+        content[JSON] = {"schema": schema, "example": sample}
+    elif sample is not None:
         content[exposed.content_type]["example"] = sample
         if dialect.xml:
             content[XML] = {"schema": {"type": "string"}, "example": render_xml(result, sample).decode()}
-    return {"description": text.summary, "headers": {name: name for name in names}, "content": content}
+    fields = {name.removesuffix("-If-Known"): name for name in names}
+    return {"description": text.summary, "headers": fields, "content": content}
 
 
 def gives_snapshot(controller: Controller) -> bool:
@@ -215,6 +222,6 @@ def gives_snapshot(controller: Controller) -> bool:
 
 
 def _asks_backends(controller: Controller) -> bool:
-    """Whether its class is made with a way to the scheduler."""
+    """Whether its class is made with a way to the scheduler or a database."""
     parameters = inspect.signature(type(controller.__self__)).parameters  # type: ignore[attr-defined]
-    return not parameters.keys().isdisjoint({"scheduler", "snapshots"})
+    return not parameters.keys().isdisjoint({"scheduler", "snapshots", "history"})
