@@ -74,7 +74,7 @@ class Paged(OfItems):
     """The same as `skip`."""
 
     marker = sometimes(str)
-    """Only rows after the one with this `uuid`."""
+    """Only rows after the one with this `uuid`, or this `_id`: what never ran has no uuid."""
 
     idx_min = sometimes(WholeType(0, MAX_ID))
     """Only rows whose `_id` is this or greater."""

@@ -8,6 +8,7 @@ and what they provide. Times stay datetimes, naive and UTC as the scheduler's SQ
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.engine import Connection
 
-from zuul.web.backends.history.filters import OF_BUILDS, OF_BUILDSETS, Conditions
+from zuul.web.backends.history.filters import MAX_INTEGER, OF_BUILDS, OF_BUILDSETS, Conditions
 from zuul.web.backends.history.pages import Order, page
 from zuul.web.backends.history.tables import BUILD, BUILDSET, LATER, Tables
 from zuul.web.backends.replies import Listing
@@ -26,6 +27,8 @@ Record = dict[str, Any]
 BUILD_COLUMNS = ("uuid", "job_name", "result", "start_time", "end_time", "voting", "log_url", "node_name",
                  "error_detail")  # fmt: skip
 ITEM_COLUMNS = ("project", "branch", "pipeline", "change", "patchset", "ref", "newrev", "ref_url", "event_id")
+
+NUMBER_DIGITS = len(str(MAX_INTEGER))
 
 
 class Reading:
@@ -56,7 +59,7 @@ class Reading:
             query,
             conditions,
             self._builds,
-            lambda uuid: self._place(order, uuid),
+            lambda marker: self._place(order, marker),
         )
         listing.rows.extend(self._with_what_they_left(rows))
         return listing
@@ -119,7 +122,7 @@ class Reading:
             query,
             conditions,
             self._buildsets,
-            lambda uuid: self._place(order, uuid),
+            lambda marker: self._place(order, marker),
         )
         listing.rows.extend(self._with_times([_record(row) for row in rows]))
         return listing
@@ -179,14 +182,18 @@ class Reading:
         build, buildset = self._tables.build, self._tables.buildset
         return statement.select_from(build.join(buildset, buildset.c.id == build.c.buildset_id))
 
-    def _place(self, order: Order, uuid: str) -> Select[Any]:
+    def _place(self, order: Order, marker: str) -> Select[Any]:
+        """Of the row with this uuid or number; uuids are longer, even one of digits alone."""
         table = order.number.table
         value = order.column if order.column is not None else order.number
         statement = select(value, order.number)
         if table is self._tables.build:
             statement = self._joined(statement, BUILD)
         conditions = self._conditions(BUILD)
-        conditions.filter(table.c.uuid, [uuid])
+        if re.fullmatch(f"[0-9]{{1,{NUMBER_DIGITS}}}", marker):
+            conditions.add(order.number == min(int(marker), MAX_INTEGER))
+        else:
+            conditions.filter(table.c.uuid, [marker])
         return statement.where(*conditions.found).order_by(order.number.desc()).limit(1)
 
     def _with_what_they_left(self, rows: Sequence[Any]) -> list[Record]:
