@@ -132,7 +132,7 @@ class StatisticsQuery(OfItems):
     def _settle(self) -> None:
         if self.start_time is None:
             end = self.end_time or datetime.now(timezone.utc).replace(tzinfo=None)
-            self.start_time = end - WINDOW
+            self.start_time = max(end, datetime.min + WINDOW) - WINDOW
 
 
 class BuildTimesQuery(OfItems):
