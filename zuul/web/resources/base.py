@@ -185,7 +185,7 @@ class MomentType(UserType):  # type: ignore[misc]  # WSME is untyped
     meaning = "a time such as 2026-01-31T12:00:00Z, 2026-01-31 12:00:00 or 2026-01-31, in UTC if it has no offset"
     schema = {"type": "string"}  # noqa: RUF012 -- never changed
     _form = re.compile(
-        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:?\d\d)?)?",
+        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?(Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?)?",
         re.ASCII | re.IGNORECASE,
     )
 
