@@ -282,3 +282,15 @@ def test_so_does_one_build_and_one_buildset(app, reported, statements):
         statements.clear()
         app.get(url)
         assert len(statements) == (3 if "/build/" in url else 4)
+
+
+def test_build_times_by_an_index_are_in_one_order(indexed_app, in_indexed):
+    """What never ran ends with its buildset, so there are many of one time; those that never ended are left out."""
+    builds = [build for build in in_indexed.builds[TENANT] if build["end_time"]]
+    expected = [build["id"] for build in sorted_rows(builds, "end_time", "desc")]
+    found = [
+        row["_id"]
+        for skip in range(0, len(expected), 200)
+        for row in indexed_app.get(f"/api/tenant/{TENANT}/build-times?limit=200&skip={skip}&fields=_id").json
+    ]
+    assert found == expected

@@ -97,7 +97,9 @@ class Reading:
         by = tables.build.c.end_time if tables.serves(BUILD, "end_time") else tables.build.c.id
         if by is tables.build.c.end_time:
             statement = statement.where(by.is_not(None))
-        statement = statement.order_by(by.desc()).limit(query.limit).offset(query.skip or 0)
+        # By number too, so that pages are in one order: what never ran ends with its buildset.
+        order = dict.fromkeys((by, tables.build.c.id))
+        statement = statement.order_by(*(column.desc() for column in order)).limit(query.limit).offset(query.skip or 0)
         rows = self._connection.execute(statement).all() if query.limit else []
         return [{"final": True, **_record(row), "duration": _duration(row)} for row in rows]
 
