@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from datetime import datetime, timedelta
 from xml.etree import ElementTree
 
@@ -121,7 +122,10 @@ def test_fields_and_omit_choose_attributes(app, url):
 def test_a_nested_attribute_can_be_chosen(app, reported):
     rows = app.get(f"{V1}/builds?fields=buildset.uuid,artifacts.name&limit=3").json
     assert rows == [
-        {"artifacts": [{"name": one["name"]} for one in build["artifacts"]], "buildset": {"uuid": build["buildset"]["uuid"]}}
+        {
+            "artifacts": [{"name": one["name"]} for one in build["artifacts"]],
+            "buildset": {"uuid": build["buildset"]["uuid"]},
+        }
         for build in reported.chosen_builds("example", [])[:3]
     ]  # fmt: skip
 
@@ -135,13 +139,33 @@ def test_what_has_not_changed_is_not_sent_again(app, url):
     assert response.headers["Cache-Control"] == "no-cache"
 
 
+def test_xml_is_well_formed_whatever_was_written(make_app, functions, history_file, tmp_path):
+    path = tmp_path / "history.db"
+    path.write_bytes(history_file.read_bytes())
+    words = "".join(map(chr, range(1, 256))) + "\ufffe\uffff <![CDATA[ ]]> & \U0001f4a9"
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE zuul_build SET error_detail = ?, job_name = ?", (words, words))
+    connection.execute("UPDATE zuul_buildset SET message = ?", (words,))
+    connection.execute("UPDATE zuul_artifact SET name = ?, metadata = ?", (words, json.dumps({words: "\ud800"})))
+    connection.commit()
+    connection.close()
+    app = make_app(LocalTransport(functions), history=path)
+    for resource in ("builds", "buildsets", "build-times", "latest-builds"):
+        response = app.get(f"{V1}/{resource}?limit=2", headers={"Accept": "application/xml"})
+        assert len(ElementTree.fromstring(response.body)) == 2
+        row = app.get(f"{V1}/{resource}?limit=2").json[0]
+        assert words in (row.get("message"), row.get("job_name"))
+
+
 # What is refused.
 
 REFUSED = {
     "limit": ["abc", "-1", "1001", "", "1.5", "1e2", "\u0661"],
     "skip": ["x", "-1", "1000000001", ""],
-    "start_time": ["yesterday", "2020-13-01", "2020-01-01T25:00", "", "1600000000", "2020-01-01T00:00:00+9", "2020-01-01+1:00"],
-    "end_time": ["now", "2020-02-30", "0001-01-01T00:00:00+14:00", "2020-01-01T00:00:00+99:00", "2020-01-01T00:00:00+00:60"],
+    "start_time": ["yesterday", "2020-13-01", "2020-01-01T25:00", "", "1600000000", "2020-01-01T00:00:00+9",
+                   "2020-01-01+1:00"],
+    "end_time": ["now", "2020-02-30", "0001-01-01T00:00:00+14:00", "2020-01-01T00:00:00+99:00",
+                 "2020-01-01T00:00:00+00:60"],
     "change": ["abc", "", "1.0", "9" * 20, "1,2"],
     "complete": ["yes", "", "2", "None"],
 }  # fmt: skip

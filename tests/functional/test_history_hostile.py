@@ -18,10 +18,13 @@ MOST_BYTES = 8000
 API, V1 = f"/api/tenant/{TENANT}", f"/v1/tenants/{TENANT}"
 
 HOSTILE = [
-    b"' OR '1'='1", b"'; DROP TABLE zuul_build; --", b'" OR ""="', b"\\' OR 1=1 --", b"1) OR (1=1", b"x' UNION SELECT 1--",
-    b"%", b"_%", b"*", b"**", b"?*", b"[a-z]*", b"[^x", b"!*", b"\\", b"\\*", b"*" * 500, b"*a" * 300, b"[" * 2000 + b"*",
+    b"' OR '1'='1", b"'; DROP TABLE zuul_build; --", b'" OR ""="', b"\\' OR 1=1 --", b"1) OR (1=1",
+    b"x' UNION SELECT 1--",
+    b"%", b"_%", b"*", b"**", b"?*", b"[a-z]*", b"[^x", b"!*", b"\\", b"\\*", b"*" * 500, b"*a" * 300,
+    b"[" * 2000 + b"*",
     b"\0", b"a\0b*", b"\x01\x1f\x7f", b"\r\nX-Injected: 1", b"\xed\xa0\x80", b"\xff\xfe", b"\xf0\x9f\x92\xa9*",
-    "\u202e\ufffe\u00e9\u212a".encode(), b"%(tenant)s", b":tenant", b"{0}", b"${x}", b"None", b"null", b"true", b"", b" ",
+    "\u202e\ufffe\u00e9\u212a".encode(), b"%(tenant)s", b":tenant", b"{0}", b"${x}", b"None", b"null", b"true", b"",
+    b" ",
     b"-1", b"0", b"2147483648", b"-9223372036854775809", b"9223372036854775808", b"9" * 19, b"9" * 400, b"1e9", b"0x1F",
     b"1.5", b"\xd9\xa3", b"1_000", b"NaN", b"0001-01-01T00:00:00+14:00", b"9999-12-31T23:59:59-14:00", b"2020-02-30",
     b"x" * 7_000, b"x" * 10_000, b"a" * 7_000 + b"*", b"\xc3\xa9*" * 900,

@@ -8,6 +8,7 @@ and what they provide. Times stay datetimes, naive and UTC as the scheduler's SQ
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -264,12 +265,18 @@ def _duration(row: Any) -> float | None:
     return float((row.end_time - row.start_time).total_seconds())
 
 
-def _decoded(metadata: str | None) -> Any:
-    """What a job wrote of an artifact; None for what is no JSON."""
+def _decoded(metadata: str | None) -> Record | None:
+    """The object that a job wrote of an artifact; None for what is none. JSON knows no NaN and no infinity."""
     try:
-        return json.loads(metadata) if metadata else None
+        found = json.loads(metadata, parse_constant=lambda _: None, parse_float=_finite) if metadata else None
     except (ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _extreme(choose: Any, builds: Iterable[Record], name: str) -> Any:
