@@ -279,7 +279,8 @@ def _connect_options(driver: str, timeout_seconds: float) -> dict[str, Any]:
         alive = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
         return {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": patience * 1000, **alive}
     if driver in ("pymysql", "mysqldb"):
-        return {"connect_timeout": CONNECT_SECONDS, "read_timeout": patience, "write_timeout": patience}
+        deadlines = {"connect_timeout": CONNECT_SECONDS, "read_timeout": patience, "write_timeout": patience}
+        return {**deadlines, "charset": "utf8mb4"}  # so that any letter can be asked for
     if driver == "pysqlite":
         return {"timeout": timeout_seconds, "check_same_thread": False}
     return {}

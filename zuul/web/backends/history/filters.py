@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, cast, exists, false, not_, or_
+from sqlalchemy import BINARY, ColumnElement, String, and_, cast, exists, false, not_, or_, type_coerce
 from sqlalchemy.dialects.mysql import VARCHAR
 from sqlalchemy.engine import Dialect
 
@@ -132,9 +132,10 @@ class Conditions:
         found: ColumnElement[bool] = column == possible[0] if len(possible) == 1 else column.in_(possible)
         if self._dialect.name not in ("mysql", "mariadb"):
             return found
-        # There `=` takes capitals for small letters. It finds rows by an index; the second comparison looks closely.
-        closely = _closely(column)
-        return and_(found, closely.in_(possible))
+        # There `=` takes capitals for small letters, and does not mind spaces at the end. It finds rows by an index;
+        # the second comparison looks closely. Columns that are not in Unicode refuse to be compared with all letters.
+        closely = _closely(column).in_(possible)
+        return and_(found, closely) if all(value.isascii() for value in possible) else closely
 
     def _like(self, column: Any, value: str) -> ColumnElement[bool]:
         if self._dialect.name == "sqlite":  # whose LIKE takes capitals for small letters
@@ -149,7 +150,8 @@ class Conditions:
 
 
 def _closely(column: Any) -> Any:
-    return cast(column, VARCHAR(255, charset="utf8mb4")).collate("utf8mb4_bin")
+    """The bytes of its letters, whatever the column's own order of letters takes for the same."""
+    return type_coerce(cast(cast(column, VARCHAR(255, charset="utf8mb4")), BINARY), String)
 
 
 def _possible(value: str) -> bool:
