@@ -134,10 +134,9 @@ def queries():
     """Parameters of builds, of which most are those of buildsets too."""
     yield {}
     for name in (*STRANGE, *MORE_STRANGE):
-        for asked in (name, name.upper(), name.lower(), f"{name} ", f"{name}*", f"*{name}", f"{name[:2]}*{name[-1:]}"):
+        for asked in (name, name.swapcase(), f"{name} ", f"{name}*", f"{name[:1]}*{name[-1:]}"):
             yield {"project": [asked]}
         yield {"branch": [name, "nowhere"], "exclude_result": ["SUCCESS"]}
-        yield {"job_name": [name]}
         yield {"job_name": [f"{name[:1]}*"], "project": ["core*"]}
     for result in ("SUCCESS", "success", "SUCCESS ", "FAILURE"):
         yield {"result": [result]}
@@ -178,7 +177,7 @@ def test_the_same_rows_from_each(pair):
             assert settled(found.buildsets(TENANT, one).rows) == settled(expected.buildsets(TENANT, one).rows), query
             counts["buildsets"] += 1
     print(dict(counts))
-    assert counts["with rows"] > 60
+    assert counts["with rows"] > 50
 
 
 def test_the_same_of_one_and_of_many(pair):
@@ -384,7 +383,9 @@ def test_a_database_that_hangs_under_twenty_clients(database, served):
         database.hang()
         hung = time.monotonic()
         try:
-            wait_until(lambda: len([a for a in clients.since(hung, True) if a[2] in (503, 504)]) > 300, 60, "refusals")
+            wait_until(lambda: "the database is away" in served.output, 30, "word that it does not answer")
+            noticed = time.monotonic()
+            wait_until(lambda: len([a for a in clients.since(noticed, True) if a[2] == 503]) > 100, 30, "refusals")
         finally:
             database.go_on()
         went_on = time.monotonic()
@@ -394,5 +395,6 @@ def test_a_database_that_hangs_under_twenty_clients(database, served):
     words = check_answers(clients, {200, 503, 504}, SQL_SECONDS + 7)
     wait_until(lambda: database.connected() <= CONNECTIONS, 20, "connections that are no more than they may be")
     left = database.connected()
-    print(f"\n{type(database).__name__} hung: {words}; recovered after {seconds:.2f} s; {left} connections")
+    print(f"\n{type(database).__name__} hung: noticed after {noticed - hung:.2f} s; {words}; "
+          f"recovered after {seconds:.2f} s; {left} connections")  # fmt: skip
     assert "Traceback" not in served.output
