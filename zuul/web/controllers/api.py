@@ -112,7 +112,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, hist
             "build": Url(segments=1, get=builds.get_one),
             "build-times": Url(get=builds.get_times),
             "buildsets": Url(get=buildsets.get_all),
-            "buildset": Url(segments=1, get=buildsets.get_one),
+            "buildset": Url(segments=1, get=buildsets.get_one_as_upstream),
             "badge": Url(get=BadgesController(history, name).get),
             "autohold": UrlMap({}, index=Url(get=holds.get_all), other=hold),
             **of_tenant,

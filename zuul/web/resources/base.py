@@ -190,7 +190,7 @@ class MomentType(UserType):  # type: ignore[misc]  # WSME is untyped
         r"([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?(\.\d{1,6})?(Z|[+-](0\d|1[0-3]):[0-5]\d)?)?$",
     }
     _form = re.compile(
-        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:?\d\d)?)?",
+        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?(Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?)?",
         re.ASCII | re.IGNORECASE,
     )
 
