@@ -256,7 +256,8 @@ def test_the_next_page_keeps_to_what_was_asked(app):
 
 
 def test_a_page_takes_as_many_statements_as_any_other(app, indexed_app, statements):
-    """Three for builds with all that they left, one for buildsets; one more for a marker and for times of builds."""
+    """Four or five for builds with all that they left (rare ones are looked for twice), and one for buildsets, however
+    many rows there are; one more for a marker, and for the times of builds."""
     marker = app.get(f"{URLS['builds']}?limit=1&skip=300&voting=1").json[0]["uuid"]
     app.get(URLS["buildsets"])
     indexed_app.get(URLS["buildsets"])
@@ -267,9 +268,9 @@ def test_a_page_takes_as_many_statements_as_any_other(app, indexed_app, statemen
         return len(statements)
 
     for limit in (1, 10, 1000):
-        assert count(app, f"{URLS['builds']}?limit={limit}") == 3
-        assert count(app, f"{URLS['builds']}?limit={limit}&skip=400&project=core/*&held=false&complete=true") == 3
-        assert count(app, f"{URLS['builds']}?limit={limit}&marker={marker}") == 4
+        assert count(app, f"{URLS['builds']}?limit={limit}") <= 5
+        assert count(app, f"{URLS['builds']}?limit={limit}&skip=400&project=core/*&held=false&complete=true") <= 5
+        assert count(app, f"{URLS['builds']}?limit={limit}&marker={marker}") <= 6
         assert count(app, f"{URLS['buildsets']}?limit={limit}") == 1
         assert count(indexed_app, f"{URLS['buildsets']}?limit={limit}") == 2
         assert count(indexed_app, f"{URLS['builds']}?limit={limit}&sort_field=end_time") <= 5

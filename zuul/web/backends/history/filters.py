@@ -12,10 +12,13 @@ from sqlalchemy.dialects.mysql import VARCHAR
 from sqlalchemy.engine import Dialect
 
 from zuul.web.backends.history.tables import BUILD, BUILDSET, Tables
+from zuul.web.errors import BadRequest
 
 MAX_INTEGER = 2**31 - 1
 """Of the columns that hold numbers."""
 WILDCARD = "*"
+MAX_PATTERNS = 100
+"""Of one parameter; databases have bounds of their own, and all of these are tried on each row."""
 ESCAPE = "!"
 
 OF_BUILDSETS = ("project", "pipeline", "change", "branch", "patchset", "ref", "newrev", "event_id")
@@ -84,7 +87,10 @@ class Conditions:
             self.add(column.in_(numbers) if numbers else false(), column)
             return
         of_any = wildcards and column.name in WITH_WILDCARDS
+        values = list(dict.fromkeys(values))
         wild = [value for value in values if of_any and WILDCARD in value]
+        if len(wild) > MAX_PATTERNS:
+            raise BadRequest(f"{column.name} takes at most {MAX_PATTERNS} values with a {WILDCARD}")
         exact = [value for value in values if value not in wild]
         if not wild:
             self.columns.add(column.name)

@@ -199,7 +199,7 @@ class Reading:
             statement = self._joined(statement, BUILD)
         conditions = self._conditions(BUILD)
         if re.fullmatch(f"[0-9]{{1,{NUMBER_DIGITS}}}", marker):
-            conditions.add(order.number == min(int(marker), MAX_INTEGER))
+            conditions.add(order.number == min(int(marker), MAX_INTEGER), order.number)
         else:
             conditions.filter(table.c.uuid, [marker])
         return statement.where(*conditions.found).order_by(order.number.desc()).limit(1)
