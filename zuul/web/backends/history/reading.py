@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is read of one database: builds and buildsets as plain dicts, in a fixed number of statements.
 
-A page of builds takes three, whatever its length: the builds with what they have of their buildsets, their artifacts,
-and what they provide. Times stay datetimes, naive and UTC as the scheduler's SQL reporter writes them.
+A page of builds takes three to five, whatever its length: one to three for the builds with what they have of their
+buildsets (walks.py), one for their artifacts, and one for what they provide. Times stay datetimes, naive and UTC as the
+scheduler's SQL reporter writes them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -20,6 +22,7 @@ from sqlalchemy.engine import Connection
 from zuul.web.backends.history.filters import MAX_INTEGER, OF_BUILDS, OF_BUILDSETS, Conditions
 from zuul.web.backends.history.pages import Order, page
 from zuul.web.backends.history.tables import BUILD, BUILDSET, LATER, Tables
+from zuul.web.backends.history.walks import find_builds, find_buildsets
 from zuul.web.backends.replies import Listing
 from zuul.web.resources.history_queries import BuildQuery, BuildsetQuery, BuildTimesQuery, OfItems
 
@@ -61,6 +64,7 @@ class Reading:
             conditions,
             self._builds,
             lambda marker: self._place(order, marker),
+            partial(find_builds, self._connection, tables),
         )
         listing.rows.extend(self._with_what_they_left(rows))
         return listing
@@ -126,6 +130,7 @@ class Reading:
             conditions,
             self._buildsets,
             lambda marker: self._place(order, marker),
+            partial(find_buildsets, self._connection),
         )
         listing.rows.extend(self._with_times([_record(row) for row in rows]))
         return listing
@@ -194,7 +199,7 @@ class Reading:
             statement = self._joined(statement, BUILD)
         conditions = self._conditions(BUILD)
         if re.fullmatch(f"[0-9]{{1,{NUMBER_DIGITS}}}", marker):
-            conditions.add(order.number == min(int(marker), MAX_INTEGER))
+            conditions.add(order.number == min(int(marker), MAX_INTEGER), order.number)
         else:
             conditions.filter(table.c.uuid, [marker])
         return statement.where(*conditions.found).order_by(order.number.desc()).limit(1)
