@@ -165,10 +165,11 @@ def test_a_marker_that_means_nothing_here_is_404(app, reported, refusal, resourc
 
 
 @both
-@pytest.mark.parametrize("query", ["limit=100", "limit=100&sort_dir=asc", "limit=7&result=FAILURE&pipeline=g*"])
+@pytest.mark.parametrize("query", ["sort_dir=desc", "sort_dir=asc", "result=FAILURE&pipeline=g*"])
 def test_links_lead_to_each_row_once(app, reported, resource, query):
-    whole = ids(app.get(f"{URLS[resource]}?{query}&limit=1000".replace("limit=100&", "", 1).replace("limit=7&", "")))
-    found = walked(app, f"{URLS[resource]}?{query}")
+    whole = ids(app.get(f"{URLS[resource]}?{query}&limit=1000&fields=_id"))
+    limit = 7 if "result" in query else 150
+    found = walked(app, f"{URLS[resource]}?{query}&limit={limit}&fields=_id")
 
     assert found[: len(whole)] == whole and len(found) == len(set(found))
     if "result" not in query:
@@ -213,7 +214,7 @@ def test_an_order_that_an_index_serves(indexed_app, in_indexed, resource, field,
     expected = [row["id"] for row in sorted_rows(rows_of(in_indexed, resource), field, direction)]
     url = f"{URLS[resource]}?sort_field={field}&sort_dir={direction}&fields=_id"
 
-    assert walked(indexed_app, f"{url}&limit=101") == expected
+    assert walked(indexed_app, f"{url}&limit=301") == expected
     for skip in (0, 7, len(expected) - 3, len(expected), len(expected) + 5):
         response = indexed_app.get(f"{url}&limit=10&skip={skip}")
         assert ids(response) == expected[skip : skip + 10]
@@ -263,7 +264,7 @@ def test_a_page_takes_a_few_statements_however_long_it_is(app, indexed_app, stat
 
     def count(app, url):
         statements.clear()
-        assert app.get(url).json
+        assert app.get(f"{url}{'&' if '?' in url else '?'}fields=_id").json
         return len(statements)
 
     for limit in (1, 10, 100):
