@@ -6,8 +6,8 @@ added, but that numbers are found first and then what belongs to them, as wide r
 
 MariaDB, MySQL and SQLite take the wrong way more often than not, by factors of a hundred (measured with a million
 builds; see bench/history.py). So they are led: first over the builds next to the cursor, where all that is not rare is
-found at once, and what is not too rare by looking farther. The rest is gathered, from the buildsets if a filter is about
-these.
+found at once, and what is not too rare by looking farther. The rest is gathered, from the buildsets if a filter is
+about these.
 """
 
 from __future__ import annotations
