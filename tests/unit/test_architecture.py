@@ -46,7 +46,7 @@ FLOORS = {
 
 OWNERS = {
     "gear": ("backends/rpc/gearman_link.py", "backends/rpc/gearman_worker.py"),
-    "kazoo": ("backends/nodepool.py", "backends/rpc/zookeeper.py"),
+    "kazoo": ("backends/nodepool/", "backends/rpc/zookeeper.py"),
     "sqlalchemy": ("backends/history.py", "backends/spool.py"),
     "twisted": ("server.py", "channel.py", "streaming/", "backends/finger.py"),
     "autobahn": ("streaming/",),

@@ -18,6 +18,9 @@ from paste.urlmap import URLMap
 
 from zuul.web.audit import Audit
 from zuul.web.auth import Guard
+from zuul.web.backends.nodepool import Nodepool
+from zuul.web.backends.nodepool.interface import Tree
+from zuul.web.backends.nodepool.zookeeper import ZooKeeperTree
 from zuul.web.backends.rpc.gearman import GearmanTransport
 from zuul.web.backends.rpc.interface import Transport
 from zuul.web.backends.rpc.local import LocalTransport
@@ -57,14 +60,21 @@ class Services:
     snapshots: Snapshots
     guard: Guard
     audit: Audit
+    nodepool: Nodepool
 
     @classmethod
     def build(
-        cls, settings: Settings, transport: Transport | None = None, *, share_snapshots: bool = False
+        cls,
+        settings: Settings,
+        transport: Transport | None = None,
+        *,
+        tree: Tree | None = None,
+        share_snapshots: bool = False,
     ) -> Services:
         """Wire everything up.
 
         :param transport: another than the settings', for tests.
+        :param tree: another Nodepool than the settings', for tests and the sandbox.
         :param share_snapshots: with the other processes of this host that serve the same zuul.conf.
         """
         scheduler = Scheduler(
@@ -77,9 +87,16 @@ class Services:
             stale_seconds=settings.rest.status_stale,
             shared=SharedSnapshots(f"{settings.path} {settings.gearman}") if share_snapshots else None,
         )
-        return cls(settings, scheduler, snapshots, Guard(settings.auth, settings.rest, scheduler), Audit())
+        nodepool = Nodepool(
+            tree or (ZooKeeperTree(settings.zookeeper) if settings.zookeeper else None),
+            stale_seconds=settings.rest.nodepool_stale,
+            timeout_seconds=settings.rest.rpc_timeout,
+        )
+        guard = Guard(settings.auth, settings.rest, scheduler)
+        return cls(settings, scheduler, snapshots, guard, Audit(), nodepool)
 
     def close(self) -> None:
+        self.nodepool.close()
         self.snapshots.close()
         self.scheduler.transport.close()
 

@@ -40,7 +40,7 @@ from wsme.exc import ClientSideError
 
 from zuul.web import bodies
 from zuul.web.auth import ACTIONS, Guard
-from zuul.web.backends.replies import Document, Reply, as_declared
+from zuul.web.backends.replies import Document, Known, Reply, as_declared
 from zuul.web.collections import DEFAULT_LIMIT, Choice, Collection
 from zuul.web.errors import BadReply, BadRequest
 from zuul.web.filters import VARY_ACCEPT, wants_page
@@ -173,7 +173,9 @@ def expose(
                 ("Cache-Control", getattr(self, "cache_control", "no-cache")),
             ]
             if isinstance(value, Snapshot):
-                headers.append(_age(value))
+                headers.append(_age(value.fetched))
+            elif isinstance(value, Known):
+                headers.append(_age(value.as_of))
             elif value.fresh_until is not None:
                 request.environ["zuul.fresh_until"] = value.fresh_until
             rendering = _rendering(value, exposed, dialect, choice, xml)
@@ -348,7 +350,7 @@ def _snapshot_response(request: webob.Request, snapshot: Snapshot, dialect: Dial
     answer = respond(
         snapshot, fields.get("Accept-Encoding", ""), fields.get("If-None-Match"), fields.get("If-Modified-Since")
     )
-    headers = [*answer.headers, _age(snapshot)]
+    headers = [*answer.headers, _age(snapshot.fetched)]
     if dialect.expires:
         headers.append(snapshot.expires)
     if dialect.xml:
@@ -363,5 +365,5 @@ def _kept_private(request: webob.Request, response: webob.Response) -> webob.Res
     return response
 
 
-def _age(snapshot: Snapshot) -> tuple[str, str]:
-    return ("Age", str(max(0, int(time.monotonic() - snapshot.fetched))))
+def _age(as_of: float) -> tuple[str, str]:
+    return ("Age", str(max(0, int(time.monotonic() - as_of))))

@@ -25,7 +25,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "Cache-Control": (True, "string", "For how long it may be used again without asking."),
     "X-Request-Id": (True, "string", "Names the request in the log: the client's own X-Request-Id, if it sent one."),
     "Access-Control-Allow-Origin": (False, "string", "`*`: pages of any origin may read it."),
-    "Age": (True, "integer", "Seconds since the scheduler was asked."),
+    "Age": (True, "integer", "Seconds since all of it was certainly so."),
     "Last-Modified": (False, "string", "When it was first seen like this. Not where parts of it were asked for."),
     "X-Total": (True, "integer", "How many rows there are, on all pages."),
     "X-Limit": (False, "integer", "How many rows a page has at most; not where there is no limit."),
@@ -199,6 +199,7 @@ def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schem
         *OF_ALL,
         *(OF_ARRAYS if collection.is_array and not from_snapshot else ()),
         *(OF_SNAPSHOTS if from_snapshot else ()),
+        *(("Age",) if _gives(route.controller, "Known") else ()),
     ]
     content: dict[str, Any] = {exposed.content_type: {"schema": schema}}
     sample = sample_of(result)
@@ -211,10 +212,14 @@ def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schem
 
 def gives_snapshot(controller: Controller) -> bool:
     """Whether it returns a status as it was fetched, with its age."""
-    return bool(inspect.signature(inspect.unwrap(controller)).return_annotation == "Snapshot")
+    return _gives(controller, "Snapshot")
+
+
+def _gives(controller: Controller, of: str) -> bool:
+    return bool(inspect.signature(inspect.unwrap(controller)).return_annotation == of)
 
 
 def _asks_backends(controller: Controller) -> bool:
-    """Whether its class is made with a way to the scheduler."""
+    """Whether its class is made with a way to the scheduler or to Nodepool."""
     parameters = inspect.signature(type(controller.__self__)).parameters  # type: ignore[attr-defined]
-    return not parameters.keys().isdisjoint({"scheduler", "snapshots"})
+    return not parameters.keys().isdisjoint({"scheduler", "snapshots", "nodepool"})

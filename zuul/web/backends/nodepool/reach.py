@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodepool's ZooKeeper, read only. So far only whether it is there."""
+"""Whether Nodepool's ZooKeeper is there, and how to connect to it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ from zuul.web.settings import ZooKeeper
 
 log = logging.getLogger("zuul.web.nodepool")
 
+LONGEST_PAUSE_SECONDS = 2.0
+"""Between two attempts to connect."""
+
+
+def client_of(zookeeper: ZooKeeper) -> KazooClient:
+    """A client that goes on trying until it is stopped, and sees the tree below the chroot."""
+    return KazooClient(
+        f"{zookeeper.hosts}{zookeeper.chroot}",
+        timeout=zookeeper.session_timeout_seconds,
+        connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": LONGEST_PAUSE_SECONDS},
+        logger=log,
+        **_tls(zookeeper),
+    )
+
 
 def reachable(zookeeper: ZooKeeper, timeout_seconds: float) -> bool:
     """Whether the ensemble, which answers, has Nodepool's tree below our chroot.
@@ -24,11 +38,8 @@ def reachable(zookeeper: ZooKeeper, timeout_seconds: float) -> bool:
     client = KazooClient(
         zookeeper.hosts,  # without the chroot: kazoo only warns of one that does not exist
         timeout=timeout_seconds,
-        use_ssl=zookeeper.tls_cert is not None,
-        certfile=zookeeper.tls_cert,
-        keyfile=zookeeper.tls_key,
-        ca=zookeeper.tls_ca,
         logger=log,
+        **_tls(zookeeper),
     )
     try:
         client.start(timeout_seconds)
@@ -40,3 +51,12 @@ def reachable(zookeeper: ZooKeeper, timeout_seconds: float) -> bool:
     finally:
         client.stop()
         client.close()
+
+
+def _tls(zookeeper: ZooKeeper) -> dict[str, object]:
+    return {
+        "use_ssl": zookeeper.tls_cert is not None,
+        "certfile": zookeeper.tls_cert,
+        "keyfile": zookeeper.tls_key,
+        "ca": zookeeper.tls_ca,
+    }
