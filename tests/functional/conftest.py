@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+import nodepool_tree
 import pytest
 from contract import CheckedApp, checking
 from functional.admins import Acting
@@ -53,10 +54,10 @@ def make_app(tmp_path, request):
     """Builds the application; with other lines in zuul.conf, and with services that a test has altered."""
     built = []
 
-    def make_app(transport, more_conf="", alter=lambda services: services):
+    def make_app(transport, more_conf="", alter=lambda services: services, tree=None):
         path = tmp_path / f"zuul-{len(built)}.conf"
         path.write_text(ZUUL_CONF + more_conf)
-        services = application.Services.build(read(str(path)), transport)
+        services = application.Services.build(read(str(path)), transport, tree=tree)
         built.append(services)
         application.provide(str(path), alter(services))
         return CheckedApp(application.load(str(path)), request.node)
@@ -68,7 +69,7 @@ def make_app(tmp_path, request):
 
 @pytest.fixture
 def app(make_app, functions):
-    return make_app(LocalTransport(functions))
+    return make_app(LocalTransport(functions), tree=nodepool_tree.filled())
 
 
 @pytest.fixture

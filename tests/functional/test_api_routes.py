@@ -66,7 +66,7 @@ all_routes = pytest.mark.parametrize("url", ROUTES)
 def test_every_controller_method_that_api_names_is_tested(tmp_path):
     path = tmp_path / "zuul.conf"
     path.write_text("[auth one]\ndriver=HS256\nsecret=x\nrealm=r\nclient_id=c\nissuer_id=i\n")
-    found = routes(api.url_map(read(str(path)), None, None, None))
+    found = routes(api.url_map(read(str(path)), None, None, None, None))
     exposed = {route.controller.__func__ for route in found if not is_stream(route)}  # test_streams.py has those
 
     assert exposed == {*ROUTES.values(), *WITH_TOKENS}

@@ -38,6 +38,7 @@ FLOORS = {
         "renderings",
         "snapshots",
         "sharing",
+        "tables",
     ),
     "backends": ("backends", "resources", "auth"),
     "errors": ("errors", "settings", "rules"),
@@ -47,6 +48,7 @@ FLOORS = {
 OWNERS = {
     "gear": ("backends/rpc/gearman_link.py", "backends/rpc/gearman_worker.py"),
     "kazoo": ("backends/nodepool/", "backends/rpc/zookeeper.py"),
+    "prettytable": ("tables.py",),
     "sqlalchemy": ("backends/history.py", "backends/spool.py"),
     "twisted": ("server.py", "channel.py", "streaming/", "backends/finger.py"),
     "autobahn": ("streaming/",),

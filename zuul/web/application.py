@@ -22,10 +22,10 @@ from zuul.web.backends.nodepool import Nodepool
 from zuul.web.backends.nodepool.interface import Tree
 from zuul.web.backends.nodepool.zookeeper import ZooKeeperTree
 from zuul.web.backends.rpc.gearman import GearmanTransport
-from zuul.web.backends.rpc.interface import Transport
+from zuul.web.backends.rpc.interface import Transport, WorkerFunctions
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.controllers import api, legacy, root, v1
+from zuul.web.controllers import api, legacy, root, tables, v1
 from zuul.web.controllers.root import is_pecan_application, pecan_application
 from zuul.web.documentation import Documentation
 from zuul.web.expose import API, LEGACY, V1
@@ -43,10 +43,17 @@ from zuul.web.settings import AuthSection, Gearman, Rest, Settings, Web, read
 from zuul.web.sharing import SharedSnapshots
 from zuul.web.site import Site
 from zuul.web.snapshots import Snapshots
+from zuul.web.urls import UrlMap
 
 OUR_FILTERS = (RequestFilter, CorsFilter, GuardFilter, SnapshotFilter, legacy.LegacyUrls, Documentation)
 
 DEFAULT_PASTE_FILE = os.path.join(os.path.dirname(__file__), "zuul-rest-paste.ini")
+
+WITHOUT_ZUUL: WorkerFunctions = {
+    "zuul:authorize_user": lambda arguments: "false",
+    "zuul:get_admin_tenants": lambda arguments: "[]",
+}
+"""Where there is only a Nodepool, no scheduler's rules make anybody an administrator. All else is 503."""
 
 GlobalConf = dict[str, str]
 
@@ -87,12 +94,13 @@ class Services:
             stale_seconds=settings.rest.status_stale,
             shared=SharedSnapshots(f"{settings.path} {settings.gearman}") if share_snapshots else None,
         )
+        guard = Guard(settings.auth, settings.rest, scheduler)
         nodepool = Nodepool(
             tree or (ZooKeeperTree(settings.zookeeper) if settings.zookeeper else None),
             stale_seconds=settings.rest.nodepool_stale,
             timeout_seconds=settings.rest.rpc_timeout,
+            hides=guard.protects,
         )
-        guard = Guard(settings.auth, settings.rest, scheduler)
         return cls(settings, scheduler, snapshots, guard, Audit(), nodepool)
 
     def close(self) -> None:
@@ -103,7 +111,7 @@ class Services:
 
 def _transport(gearman: Gearman | None) -> Transport:
     if gearman is None:
-        return LocalTransport({})  # a Nodepool without Zuul: whatever needs the scheduler is 503
+        return LocalTransport(WITHOUT_ZUUL)
     tls = (gearman.ssl_key, gearman.ssl_cert, gearman.ssl_ca)
     complete = (tls[0], tls[1], tls[2]) if tls[0] and tls[1] and tls[2] else None
     return GearmanTransport(gearman.servers, tls=complete)
@@ -148,13 +156,13 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.guard)
+    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.guard, found.nodepool)
     return pecan_application(url_map, API, found.guard, found.audit)
 
 
 def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.guard, found.audit)
+    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.guard, found.audit, found.nodepool)
     return pecan_application(url_map, V1, found.guard, found.audit)
 
 
@@ -183,7 +191,8 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots), LEGACY, found.guard)
+    urls = legacy.url_map(found.scheduler, found.snapshots, tables.urls(found.nodepool))
+    content = pecan_application(urls, LEGACY, found.guard)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 
@@ -238,11 +247,12 @@ def _status_urls(application: object, found: Services) -> StatusUrls:
 
 def parts(found: Services) -> list[Part]:
     """The URL maps of these services."""
-    settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
+    settings, scheduler, snapshots, nodepool = found.settings, found.scheduler, found.snapshots, found.nodepool
     return [
-        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.guard, found.audit), V1),
-        Part("/api", api.url_map(settings, scheduler, snapshots, found.guard), API, prefix="api_"),
+        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.guard, found.audit, nodepool), V1),
+        Part("/api", api.url_map(settings, scheduler, snapshots, found.guard, nodepool), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
+        Part("", UrlMap(tables.urls(nodepool)), LEGACY, prefix="legacy_"),
         Part("", legacy.url_map(scheduler, snapshots), API, prefix="legacy_", reads_query=False),
     ]
 

@@ -8,6 +8,7 @@ one is what the client sends, as bodies.py reads it. A method returns
     a value of the declared type     or plain dicts and lists in a `Document`
     a `Reply`                        bytes of the scheduler's, which the type describes
     a `Snapshot`                     the same of a status, with all its header fields
+    a `Table`                        text, or JSON for who prefers that (tables.py)
 
 What becomes of it is a matter of the map that the URL is in (its `Dialect`): below /api a reply goes out as it came,
 below /v1 it has what its type declares, in JSON or XML. In both, collections can be paged, sorted and filtered, and
@@ -49,6 +50,8 @@ from zuul.web.rendering import render_json, render_xml
 from zuul.web.renderings import Rendering, Renderings
 from zuul.web.resources.base import Body
 from zuul.web.snapshots import Snapshot, respond
+from zuul.web.tables import Table
+from zuul.web.tables import respond as respond_with_table
 from zuul.web.urls import Controller, not_here
 
 JSON = "application/json"
@@ -85,6 +88,8 @@ class Exposed:
     :param results: the type of what it sends, by dialect; None: nothing.
     :param body: the type of what it is sent.
     :param action: what it does, for the audit; None: it only reads.
+    :param table: the type of what it sends in place of text to who prefers JSON; None: it sends no table.
+    :param created: whether its success is 201 with null.
     """
 
     def __init__(
@@ -95,10 +100,14 @@ class Exposed:
         path_names: list[str],
         body: type[Body] | None,
         action: str | None,
+        table: Any = None,
+        created: bool = False,
     ) -> None:
         self.definition = definition
         self.body = body
         self.action = action
+        self.table = table
+        self.created = created
         self.content_type = content_type
         self.path_names = path_names
         taken = [argument.name for argument in definition.arguments]
@@ -124,6 +133,8 @@ def expose(
     body: type[Body] | None = None,
     action: str | None = None,
     public: bool = False,
+    table: Any = None,
+    created: bool = False,
 ) -> Callable[[Controller], Controller]:
     """Declare a controller method.
 
@@ -131,6 +142,8 @@ def expose(
     :param arguments: the WSME types of its arguments.
     :param path: how many of them come from the path; all of them if not said.
     :param public: whether it needs no token even in a protected tenant.
+    :param table: the type of the rows, if it gives a `Table`.
+    :param created: whether its success is 201 with null, as zuul-client 14 wants it.
     :param in_v1: another type of what is sent below /v1. What a method returns has the attributes of both.
     :param body: the type of its last argument, which is what the client sends.
     :param action: what it does, in a word; such calls are in the audit.
@@ -147,7 +160,7 @@ def expose(
             V1.name: definition.return_type,
         }
         path_names = [argument.name for argument in definition.arguments[:path]]
-        exposed = Exposed(definition, results, content_type, path_names, body, action)
+        exposed = Exposed(definition, results, content_type, path_names, body, action, table, created)
         wants_identity = "identity" in inspect.signature(method).parameters
 
         @functools.wraps(method)
@@ -161,7 +174,10 @@ def expose(
                 named = {**named, body_name: sent(body, request)}
             value = method(self, *given, **named)
             if request.method not in ("GET", "HEAD"):
-                return _answer_to_write(exposed.result(dialect), value)
+                return _answer_to_write(exposed, dialect, value)
+            if isinstance(value, Table):
+                answered = respond_with_table(value, request, request.environ.get("zuul.accept", ""), _renderings)
+                return _kept_private(request, answered)
             varies = dialect.xml and content_type == JSON
             xml = varies and prefers_xml(request.environ.get("zuul.accept", ""))
             if isinstance(value, Snapshot) and not (choice or xml):
@@ -251,13 +267,14 @@ def sent(body: type[Body], request: webob.Request) -> Body:
     return found
 
 
-def _answer_to_write(datatype: Any, value: Any) -> webob.Response:
+def _answer_to_write(exposed: Exposed, dialect: Dialect, value: Any) -> webob.Response:
+    datatype = exposed.result(dialect)
     headers = [("Cache-Control", "no-store")]
     if datatype is None:
         return webob.Response(status=204, headerlist=headers, app_iter=[])
     content = json.dumps(wsme.rest.json.tojson(datatype, value)).encode()
     headers += [("Content-Type", f"{JSON}; charset=utf-8"), ("Content-Length", str(len(content)))]
-    return webob.Response(status=200, headerlist=headers, app_iter=[content])
+    return webob.Response(status=201 if exposed.created else 200, headerlist=headers, app_iter=[content])
 
 
 def _arguments(

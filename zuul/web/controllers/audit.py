@@ -23,12 +23,14 @@ class AuditController:
     @requires("audit")
     @expose([AuditEntry], str, path=0)
     def get_all(self, tenant: str | None = None, *, identity: Identity) -> Document:
-        """The last calls that did something in your tenants or tried to, the newest first.
+        """The last calls that did something in your tenants or in none, or tried to, the newest first.
+
+        Nodes and images belong to none.
 
         Those that this process has served since it began, 1000 at most. The log has all of them.
 
         :param tenant: only calls in this tenant.
         """
-        mine = set(self._guard.admin_tenants(identity))
+        mine = {None, *self._guard.admin_tenants(identity)}
         rows = [row for row in self._audit.rows() if row["tenant"] in mine and tenant in (None, row["tenant"])]
         return Document.of(rows)

@@ -27,6 +27,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "Access-Control-Allow-Origin": (False, "string", "`*`: pages of any origin may read it."),
     "Age": (True, "integer", "Seconds since all of it was certainly so."),
     "Last-Modified": (False, "string", "When it was first seen like this. Not where parts of it were asked for."),
+    "Expires": (False, "string", "Until when it may be used again without asking."),
     "X-Total": (True, "integer", "How many rows there are, on all pages."),
     "X-Limit": (False, "integer", "How many rows a page has at most; not where there is no limit."),
     "X-Marker": (False, "string", "The `marker` of the request."),
@@ -45,6 +46,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
 OF_ALL = ("ETag", "Vary", "Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 OF_ARRAYS = ("X-Total", "X-Limit", "X-Marker", "X-Offset", "Link")
 OF_SNAPSHOTS = ("Age", "Last-Modified")
+OF_TABLES = ("Last-Modified", "Expires")
 OF_ACTION = ("Cache-Control", "X-Request-Id")
 OF_ERRORS = ("Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 
@@ -144,10 +146,10 @@ def of_route(
     whole = not (reads_query and exposed.collection(dialect).is_object)
     found: dict[str, Any]
     if route.method != "GET":
-        found = _done(exposed.result(dialect), text, schemas)
+        found = _done(exposed, dialect, text, schemas)
     else:
         schema = (schemas.of if whole else schemas.of_choice)(exposed.result(dialect))
-        found = {"200": _success(route, exposed, dialect, text, schema), "304": "NotModified"}
+        found = {"200": _success(route, exposed, dialect, text, schema, schemas), "304": "NotModified"}
     possible = {*OF_ANY_ROUTE}
     if exposed.collection(dialect).key:
         possible.add(errors.NotFound)  # a marker's row
@@ -183,15 +185,20 @@ def failures(
     return found
 
 
-def _done(result: Any, text: Text, schemas: Schemas) -> dict[str, Any]:
+def _done(exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas) -> dict[str, Any]:
     """The answer of who has done something."""
+    result = exposed.result(dialect)
     fields = {"headers": {name: name for name in OF_ACTION}}
+    if exposed.created:
+        return {"201": {"description": text.summary, **fields, "content": {JSON: {"schema": {"type": "null"}}}}}
     if result is None:
         return {"204": {"description": text.summary, **fields}}
     return {"200": {"description": text.summary, **fields, "content": {JSON: {"schema": schemas.of(result)}}}}
 
 
-def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schema: Schema) -> Response:
+def _success(
+    route: Route, exposed: Exposed, dialect: Dialect, text: Text, schema: Schema, schemas: Schemas
+) -> Response:
     result = exposed.result(dialect)
     collection = exposed.collection(dialect)
     from_snapshot = gives_snapshot(route.controller)
@@ -207,6 +214,9 @@ def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schem
         content[exposed.content_type]["example"] = sample
         if dialect.xml:
             content[XML] = {"schema": {"type": "string"}, "example": render_xml(result, sample).decode()}
+    if exposed.table is not None:
+        content[JSON] = {"schema": schemas.of(exposed.table), "example": sample_of(exposed.table)}
+        names += OF_TABLES
     return {"description": text.summary, "headers": {name: name for name in names}, "content": content}
 
 

@@ -62,13 +62,25 @@ class Nodepool:
 
     :param tree: None where zuul.conf has no ZooKeeper: then all of it is `Unavailable`.
     :param stale_seconds: how old what we know may be.
-    :param timeout_seconds: how long the first load is waited for, and each action.
+    :param timeout_seconds: how long the first load is waited for.
+    :param hides: whether what tells of a tenant is left out.
+    :param clock: in epoch seconds: the ages of nodes are counted to it, and actions are dated by it.
 
     Reads raise `Unavailable`, and nothing else but what they say.
     """
 
-    def __init__(self, tree: Tree | None, *, stale_seconds: float, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        tree: Tree | None,
+        *,
+        stale_seconds: float,
+        timeout_seconds: float,
+        hides: Callable[[str], bool] = lambda tenant: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.tree = tree
+        self.clock = clock
+        self._hides = hides
         self._stale_seconds = stale_seconds
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
@@ -114,7 +126,7 @@ class Nodepool:
         return self._view("launchers", ("launchers",), lambda look: look.rows["launchers"])
 
     def nodes(self) -> Known:
-        return self._view("nodes", ("nodes", "holds", "past"), views.nodes)
+        return self._view("nodes", ("nodes", "holds", "past"), lambda look: views.nodes(look, self._hides))
 
     def requests(self) -> Known:
         return self._view("requests", ("requests",), lambda look: look.rows["requests"])

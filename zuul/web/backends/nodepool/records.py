@@ -136,6 +136,12 @@ def held_builds(data: Row) -> dict[str, str]:
     return found
 
 
+def held_for(hold_job: str | None) -> Row | None:
+    """Tenant, project, job and ref of an autohold, which Zuul writes in one text."""
+    words = hold_job.split(" ") if hold_job else []
+    return dict(zip(("tenant", "project", "job", "ref_filter"), words, strict=True)) if len(words) == 4 else None
+
+
 def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value

@@ -4,35 +4,41 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
+from zuul.web.backends.nodepool import records
 from zuul.web.backends.nodepool.inventory import Look
 from zuul.web.backends.nodepool.records import Row
+
+HIDDEN = dict.fromkeys(("comment", "hold_job", "requestor", "event_id", "held_for", "held_build"))
+"""What tells of the tenant that a node is held for."""
 
 WAITING = ("requested", "pending")
 """States of requests that nodes are still to be found for."""
 
 
-def nodes(look: Look) -> list[Row]:
-    """Nodes, with what they are used for as far as that can be known."""
+def nodes(look: Look, hides: Callable[[str], bool]) -> list[Row]:
+    """Nodes, with what they are used for as far as that can be known.
+
+    :param hides: whether nobody is to read of a tenant here.
+    """
     builds = {node: build for hold in look.rows["holds"] for node, build in hold["builds"].items()}
     found = []
     for row in look.rows["nodes"]:
+        held_for = records.held_for(row["hold_job"])
+        if held_for is not None and hides(held_for["tenant"]):
+            found.append({**row, **HIDDEN})
+            continue
         requestor, event_id = look.past.get(row["allocated_to"], (None, None))
         more = {
             "requestor": requestor,
             "event_id": event_id,
-            "held_for": _held_for(row["hold_job"]),
+            "held_for": held_for,
             "held_build": builds.get(row["id"]) if row["state"] == "hold" else None,
         }
         found.append({**row, **more})
     return found
-
-
-def _held_for(hold_job: str | None) -> Row | None:
-    """Tenant, project, job and ref of an autohold, which Zuul writes in one text."""
-    words = hold_job.split(" ") if hold_job else []
-    return dict(zip(("tenant", "project", "job", "ref_filter"), words, strict=True)) if len(words) == 4 else None
 
 
 def labels(look: Look) -> list[Row]:
