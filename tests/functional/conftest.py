@@ -51,13 +51,18 @@ def functions():
 
 @pytest.fixture
 def make_app(tmp_path, request):
-    """Builds the application; with other lines in zuul.conf, and with services that a test has altered."""
+    """Builds the application; with other lines in zuul.conf, and with services that a test has altered.
+
+    Its Nodepool is in memory, unless a test wants another one, or (None) no ZooKeeper.
+    """
     built = []
 
-    def make_app(transport, more_conf="", alter=lambda services: services, tree=None):
+    def make_app(transport, more_conf="", alter=lambda services: services, tree=...):
         path = tmp_path / f"zuul-{len(built)}.conf"
         path.write_text(ZUUL_CONF + more_conf)
-        services = application.Services.build(read(str(path)), transport, tree=tree)
+        services = application.Services.build(
+            read(str(path)), transport, tree=nodepool_tree.filled() if tree is ... else tree
+        )
         built.append(services)
         application.provide(str(path), alter(services))
         return CheckedApp(application.load(str(path)), request.node)
@@ -69,7 +74,7 @@ def make_app(tmp_path, request):
 
 @pytest.fixture
 def app(make_app, functions):
-    return make_app(LocalTransport(functions), tree=nodepool_tree.filled())
+    return make_app(LocalTransport(functions))
 
 
 @pytest.fixture

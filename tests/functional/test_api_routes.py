@@ -15,6 +15,7 @@ from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
+from zuul.web.controllers.nodes import LabelsController, NodesController, NodeStateController
 from zuul.web.controllers.pipelines import PipelinesController, StatusController
 from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
 from zuul.web.controllers.streams import is_stream
@@ -40,6 +41,8 @@ JSON_ROUTES = {
     f"{EXAMPLE}/pipelines": PipelinesController.get_all,
     f"{EXAMPLE}/pipeline/gate/project/core/compute/branch/master/freeze-jobs": FreezeJobsController.get,
     f"{EXAMPLE}/config-errors": ConfigErrorsController.get_all,
+    f"{EXAMPLE}/labels": LabelsController.get_all,
+    f"{EXAMPLE}/nodes": NodesController.get_all,
     f"{EXAMPLE}/autohold": HoldsController.get_all,
     f"{EXAMPLE}/autohold/0000000001": HoldsController.get_one,
 }
@@ -54,6 +57,7 @@ WITH_TOKENS = {
     ActionsController.enqueue,
     ActionsController.dequeue,
     ActionsController.promote,
+    NodeStateController.put,  # see test_nodepool_actions.py
     AuthorizationsController.get_of_user,  # and test_authorizations.py
     AuthorizationsController.get_of_root,
     AuthorizationsController.get_of_tenant,
@@ -228,7 +232,7 @@ def test_the_tenant_cannot_be_overridden(app, refusal, url):
     assert body["faultstring"] == "unknown query parameter: tenant"
 
 
-@pytest.mark.parametrize("url", [url for url in ROUTES if "/tenant/" in url and not url.endswith("/info")])
+@pytest.mark.parametrize("url", [url for url in ROUTES if "/tenant/" in url and not url.endswith(("/info", "/nodes"))])
 def test_an_unknown_tenant_is_404(app, refusal, url):
     refusal(app.get(url.replace("/tenant/example", "/tenant/nope"), status="*"), 404)
 

@@ -212,7 +212,7 @@ def test_with_zookeeper_alone_nodepool_is_there_and_the_rest_is_503(alone, refus
 
 
 def test_without_zookeeper_the_rest_is_there(make_app, functions, refusal):
-    app = make_app(LocalTransport(functions))
+    app = make_app(LocalTransport(functions), tree=None)
 
     refusal(app.get("/v1/nodepool/nodes", status="*"), 503)
     refusal(app.get("/ready", status="*"), 503)

@@ -13,7 +13,7 @@ from zuul.web.settings import ZooKeeper
 
 log = logging.getLogger("zuul.web.nodepool")
 
-LONGEST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 1.0
 """Between two attempts to connect."""
 
 
