@@ -14,6 +14,11 @@ from zuul.web.backends.rpc.gearman_worker import GearmanWorker, start_server
 from zuul.web.sandbox.executor import Executor
 from zuul.web.sandbox.scheduler import SandboxScheduler
 
+_ZOOKEEPER = """
+[zookeeper]
+hosts={hosts}
+"""
+
 _ZUUL_CONF = """\
 [gearman]
 server=127.0.0.1
@@ -38,8 +43,10 @@ allow_authz_override=true
 class Sandbox:
     """A context: inside it the scheduler answers; `zuul_conf` is the path of its configuration."""
 
-    def __init__(self, scheduler: SandboxScheduler, address: str, port: int) -> None:
+    def __init__(self, scheduler: SandboxScheduler, address: str, port: int, zookeeper: str | None = None) -> None:
+        """:param zookeeper: its hosts, with a chroot; None: there is none in zuul.conf."""
         self.scheduler = scheduler
+        self._zookeeper = zookeeper
         self._address = address
         self._port = port
 
@@ -61,6 +68,8 @@ class Sandbox:
                     secret=os.urandom(16).hex(),
                 )
             )
+            if self._zookeeper:
+                file.write(_ZOOKEEPER.format(hosts=self._zookeeper.replace("%", "%%")))
         return self
 
     def __exit__(

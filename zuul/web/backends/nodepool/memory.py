@@ -102,6 +102,10 @@ class MemoryTree:
                 self.remove(f"{path}/{name}")
             self.delete(path)
 
+    def get(self, path: str) -> bytes | None:
+        with self._lock:
+            return self._znodes[path][0] if path in self._znodes else None
+
     def children(self, path: str) -> list[str]:
         with self._lock:
             return sorted(self._children.get(path, ()))
