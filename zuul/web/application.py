@@ -111,7 +111,7 @@ class Services:
 
 def _transport(gearman: Gearman | None) -> Transport:
     if gearman is None:
-        return LocalTransport(WITHOUT_ZUUL)
+        return LocalTransport(WITHOUT_ZUUL, "this installation has no [gearman] in its zuul.conf")
     tls = (gearman.ssl_key, gearman.ssl_cert, gearman.ssl_ca)
     complete = (tls[0], tls[1], tls[2]) if tls[0] and tls[1] and tls[2] else None
     return GearmanTransport(gearman.servers, tls=complete)
