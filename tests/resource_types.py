@@ -10,11 +10,11 @@ from importlib import import_module
 import pytest
 
 from zuul.web import resources
-from zuul.web.resources.base import Body, Resource
+from zuul.web.resources.base import Body, Query, Resource
 
 
 def all_resources() -> list[type[Resource]]:
-    """Every type that a module of the package defines."""
+    """Every type of a JSON object that a module of the package defines."""
     modules = [
         import_module(module.name) for module in pkgutil.walk_packages(resources.__path__, f"{resources.__name__}.")
     ]
@@ -25,6 +25,7 @@ def all_resources() -> list[type[Resource]]:
         if inspect.isclass(member)
         and issubclass(member, Resource)
         and member not in (Resource, Body)
+        and not issubclass(member, Query)
         and member.__module__ == module.__name__
     ]
 

@@ -14,13 +14,20 @@ from webob import Request
 
 from zuul.web import application
 from zuul.web.backends.rpc.local import LocalTransport
+from zuul.web.sandbox.history import make_database
 from zuul.web.sandbox.scenario import load
 from zuul.web.sandbox.scheduler import SandboxScheduler
 from zuul.web.settings import read
 
+BUILDS = 2000
+
 ZUUL_CONF = """
 [gearman]
 server = localhost
+
+[connection database]
+driver = sql
+dburi = sqlite:///{history}
 
 [web]
 [rest]
@@ -49,8 +56,16 @@ def functions():
     return SandboxScheduler(load(None), clock=lambda: 1_600_000_000.0).functions
 
 
+@pytest.fixture(scope="session")
+def history_file(tmp_path_factory):
+    """A database of builds, the same each time. Nobody writes to it."""
+    path = tmp_path_factory.mktemp("history") / "history.db"
+    make_database(f"sqlite:///{path}", builds=BUILDS)
+    return path
+
+
 @pytest.fixture
-def make_app(tmp_path, request):
+def make_app(tmp_path, request, history_file):
     """Builds the application; with other lines in zuul.conf, and with services that a test has altered.
 
     Its Nodepool is in memory, unless a test wants another one, or (None) no ZooKeeper.
@@ -59,7 +74,7 @@ def make_app(tmp_path, request):
 
     def make_app(transport, more_conf="", alter=lambda services: services, tree=...):
         path = tmp_path / f"zuul-{len(built)}.conf"
-        path.write_text(ZUUL_CONF + more_conf)
+        path.write_text(ZUUL_CONF.format(history=history_file) + more_conf)
         services = application.Services.build(
             read(str(path)), transport, tree=nodepool_tree.filled() if tree is ... else tree
         )

@@ -17,6 +17,8 @@ CHANGE = "700069,5"
 """In the gate of the sandbox."""
 
 BUILD = "c9b1d3d1e8a14b0c9f5d0d3a7f6b2e11"
+REPORTED_BUILD, REPORTED_BUILDSET = "dd55c0ffe0d1de93073a470c68799a3a", "7bf188316b6829e946fa601834c1f6e4"
+"""In the database that conftest.py makes, the one of the other."""
 
 EXAMPLES = {
     "/v1": "/v1",
@@ -43,6 +45,14 @@ EXAMPLES = {
     "/v1/tenants/{tenant}/projects/{project}": "/v1/tenants/example/projects/core%2Fcompute",
     "/v1/tenants/{tenant}/projects/{project}/keys/secrets": "/v1/tenants/example/projects/core/compute/keys/secrets",
     "/v1/tenants/{tenant}/projects/{project}/keys/ssh": "/v1/tenants/example/projects/core%2Fcompute/keys/ssh",
+    "/v1/tenants/{tenant}/jobs/{job}/stats": "/v1/tenants/example/jobs/tox-py38/stats",
+    "/v1/tenants/{tenant}/builds": "/v1/tenants/example/builds",
+    "/v1/tenants/{tenant}/builds/{uuid}": f"/v1/tenants/example/builds/{REPORTED_BUILD}",
+    "/v1/tenants/{tenant}/build-times": "/v1/tenants/example/build-times",
+    "/v1/tenants/{tenant}/latest-builds": "/v1/tenants/example/latest-builds",
+    "/v1/tenants/{tenant}/buildsets": "/v1/tenants/example/buildsets",
+    "/v1/tenants/{tenant}/buildsets/{uuid}": f"/v1/tenants/example/buildsets/{REPORTED_BUILDSET}",
+    "/v1/tenants/{tenant}/badge": "/v1/tenants/example/badge",
     "/v1/tenants/{tenant}/builds/{uuid}/log": f"/v1/tenants/example/builds/{BUILD}/log",
     "/v1/tenants/{tenant}/console-stream": "/v1/tenants/example/console-stream",
     "/v1/tenants/{tenant}/events": "/v1/tenants/example/events",
@@ -57,6 +67,7 @@ EXAMPLES = {
     "/v1/nodepool/nodes": "/v1/nodepool/nodes",
     "/v1/nodepool/nodes/{node}": f"/v1/nodepool/nodes/{pool.READY}",
     "/v1/nodepool/nodes/{node}/hold": f"/v1/nodepool/nodes/{pool.READY}/hold",
+    "/v1/nodepool/nodes/{node}/release": f"/v1/nodepool/nodes/{pool.HELD}/release",
     "/v1/nodepool/requests": "/v1/nodepool/requests",
     "/v1/nodepool/requests/{request}": f"/v1/nodepool/requests/{pool.REQUEST}",
     "/v1/nodepool/launchers": "/v1/nodepool/launchers",
@@ -97,6 +108,12 @@ EXAMPLES = {
     "/api/tenant/{tenant}/project-ssh-key/{project}.pub": "/api/tenant/example/project-ssh-key/core/compute.pub",
     "/api/tenant/{tenant}/config-errors": "/api/tenant/example/config-errors",
     "/api/tenant/{tenant}/console-stream": "/api/tenant/example/console-stream",
+    "/api/tenant/{tenant}/builds": "/api/tenant/example/builds",
+    "/api/tenant/{tenant}/build/{uuid}": f"/api/tenant/example/build/{REPORTED_BUILD}",
+    "/api/tenant/{tenant}/build-times": "/api/tenant/example/build-times",
+    "/api/tenant/{tenant}/buildsets": "/api/tenant/example/buildsets",
+    "/api/tenant/{tenant}/buildset/{uuid}": f"/api/tenant/example/buildset/{REPORTED_BUILDSET}",
+    "/api/tenant/{tenant}/badge": "/api/tenant/example/badge",
     "/api/tenant/{tenant}/autohold": "/api/tenant/example/autohold",
     "/api/tenant/{tenant}/autohold/{request_id}": "/api/tenant/example/autohold/0000000001",
     "/api/tenant/{tenant}/labels": "/api/tenant/example/labels",
@@ -116,9 +133,12 @@ EXAMPLES = {
     "/{tenant}/status": "/example/status",
     "/{tenant}/status/change/{change}": f"/example/status/change/{CHANGE}",
     "/{tenant}/jobs.json": "/example/jobs.json",
+    "/{tenant}/builds.json": "/example/builds.json",
     "/{tenant}/keys/{source}/{project}.pub": "/example/keys/gerrit/core/compute.pub",
     "/{tenant}/{project}.pub": "/example/core/compute.pub",
 }
+
+OF_HISTORY = ("zuul.web.controllers.builds", "zuul.web.controllers.badges")
 
 COVERED_BY = "tests/functional/test_openapi_routes.py"
 STREAMS_COVERED_BY = "tests/functional/test_streams.py"
@@ -143,6 +163,11 @@ class Described(NamedTuple):
     @property
     def result(self) -> Any:
         return self.route.controller.exposed.result(self.part.dialect)
+
+
+def is_history(route: Route) -> bool:
+    """Whether a database answers, so that the parameters are those of test_history.py."""
+    return type(route.controller.__self__).__module__ in OF_HISTORY  # type: ignore[attr-defined]
 
 
 def all_routes() -> list[Described]:

@@ -59,7 +59,7 @@ def send(sender, tree):
 def test_a_node_that_nobody_uses_can_be_held(send, pool, node):
     before = pool.get(f"nodes/{node}")
 
-    response = send("PUT", f"{NODES}/{node}/hold", {"comment": "for ann", "expiration": 600})
+    response = send("POST", f"{NODES}/{node}/hold", {"comment": "for ann", "expiration": 600})
 
     assert (response.status_int, response.body) == (204, b"")
     after = pool.get(f"nodes/{node}")
@@ -69,14 +69,14 @@ def test_a_node_that_nobody_uses_can_be_held(send, pool, node):
 
 
 def test_a_held_node_can_get_another_expiration_and_keeps_its_comment(send, pool):
-    assert send("PUT", f"{NODES}/{HELD}/hold", {"expiration": 0}).status_int == 204
+    assert send("POST", f"{NODES}/{HELD}/hold", {"expiration": 0}).status_int == 204
 
     after = pool.get(f"nodes/{HELD}")
     assert (after["comment"], after["hold_expiration"]) == ("look", 0)
 
 
 def test_a_held_node_can_be_released(send, pool):
-    assert send("DELETE", f"{NODES}/{HELD}/hold").status_int == 204
+    assert send("POST", f"{NODES}/{HELD}/release").status_int == 204
     assert pool.get(f"nodes/{HELD}")["state"] == "used"
 
 
@@ -89,11 +89,11 @@ def test_a_node_can_be_deleted(send, pool, node):
 @pytest.mark.parametrize(
     ("method", "url", "body"),
     [
-        ("PUT", f"{NODES}/{ALLOCATED}/hold", {}),
-        ("PUT", f"{NODES}/{IN_USE}/hold", {}),
+        ("POST", f"{NODES}/{ALLOCATED}/hold", {}),
+        ("POST", f"{NODES}/{IN_USE}/hold", {}),
         ("DELETE", f"{NODES}/{IN_USE}", None),
-        ("DELETE", f"{NODES}/{READY}/hold", None),
-        ("DELETE", f"{NODES}/{USED}/hold", None),
+        ("POST", f"{NODES}/{READY}/release", None),
+        ("POST", f"{NODES}/{USED}/release", None),
         ("DELETE", f"/v1/nodepool/builds/{BUILDING}", None),
         ("DELETE", f"/v1/nodepool/uploads/{UPLOADING}", None),
     ],
@@ -117,8 +117,8 @@ def test_what_was_done_cannot_be_done_twice(send, refusal):
 @pytest.mark.parametrize(
     ("method", "url"),
     [
-        ("PUT", f"{NODES}/0000000099/hold"),
-        ("DELETE", f"{NODES}/0000000099/hold"),
+        ("POST", f"{NODES}/0000000099/hold"),
+        ("POST", f"{NODES}/0000000099/release"),
         ("DELETE", f"{NODES}/0000000099"),
         ("DELETE", f"{NODES}/.."),
         ("DELETE", f"{NODES}/{READY}%2Flock"),
@@ -133,7 +133,7 @@ def test_what_was_done_cannot_be_done_twice(send, refusal):
 def test_what_is_not_there_is_404_and_nothing_is_made(send, refusal, tree, method, url):
     before = dict(tree._znodes)
 
-    refusal(send(method, url, {} if "hold" in url and method == "PUT" else None), 404)
+    refusal(send(method, url, {} if url.endswith("/hold") else None), 404)
 
     assert tree._znodes == before
 
@@ -158,7 +158,7 @@ def test_a_node_that_is_no_json_is_409(send, refusal, tree):
     ],
 )
 def test_a_bad_body_is_400(send, refusal, body):
-    refusal(send("PUT", f"{NODES}/{READY}/hold", body), 400)
+    refusal(send("POST", f"{NODES}/{READY}/hold", body), 400)
 
 
 # -- as zuul-client 14 asks
@@ -218,8 +218,8 @@ def test_without_a_token_it_is_401_and_without_rights_403(send, refusal):
 
 def test_who_administers_another_tenant_may_not_touch_what_is_held_for_this_one(send, refusal, pool):
     for method, url, body in (
-        ("PUT", f"{NODES}/{HELD}/hold", {}),
-        ("DELETE", f"{NODES}/{HELD}/hold", None),
+        ("POST", f"{NODES}/{HELD}/hold", {}),
+        ("POST", f"{NODES}/{HELD}/release", None),
         ("DELETE", f"{NODES}/{HELD}", None),
         ("PUT", f"/api/tenant/widgets/nodes/{HELD}", {"state": "used"}),
     ):
@@ -236,7 +236,7 @@ def test_a_rule_without_a_tenant_lets_others_touch_nodes(sender, tree, rule, sta
 
 
 def test_it_is_in_the_audit_of_administrators(send):
-    send("PUT", f"{NODES}/{READY}/hold", {"comment": "why"})
+    send("POST", f"{NODES}/{READY}/hold", {"comment": "why"})
     send("DELETE", f"{NODES}/{IN_USE}")
 
     refused, done = send("GET", "/v1/audit").json

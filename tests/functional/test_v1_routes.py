@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import nodepool_tree as pool
 import pytest
+from functional.routes import is_history
 from shapes import undeclared
 
 from zuul.web.collections import DEFAULT_LIMIT
@@ -86,8 +87,9 @@ def methods(tmp_path):
     """The exposed method of each route."""
     path = tmp_path / "zuul.conf"
     path.write_text("")
-    found = routes(v1.url_map(read(str(path)), None, None, None, None, None))
-    return {route.template: route.controller.exposed for route in found if not is_stream(route)}  # see test_streams.py
+    found = routes(v1.url_map(read(str(path)), None, None, None, None, None, None))
+    elsewhere = [route for route in found if is_stream(route) or is_history(route)]  # test_streams.py, test_history.py
+    return {route.template: route.controller.exposed for route in found if route not in elsewhere}
 
 
 @pytest.fixture
@@ -406,6 +408,11 @@ def test_bytes_that_mean_nothing_in_a_query_are_400(app, send, refusal, url, que
 # The directory.
 
 
+HISTORY = {
+    f"/v1/tenants/{{tenant}}/{name}"
+    for name in ("builds", "builds/{uuid}", "build-times", "latest-builds", "buildsets", "buildsets/{uuid}", "badge",
+                 "jobs/{job}/stats")
+}  # fmt: skip
 STREAMS = {f"/v1/tenants/{{tenant}}/{rest}" for rest in ("console-stream", "events", "builds/{uuid}/log")}
 
 
@@ -413,7 +420,7 @@ def test_the_directory_lists_all_that_can_be_read(app, methods):
     links = {link["href"]: link for link in app.get("/v1").json}
 
     assert {f"/v1{template}" for template in methods if template} <= set(links)
-    assert {href for href in links if href.removeprefix("/v1") not in methods} == STREAMS
+    assert {href for href in links if href.removeprefix("/v1") not in methods} == STREAMS | HISTORY
     assert all(link["templated"] == ("{" in href) for href, link in links.items())
     assert all(link["title"] for link in links.values())
 

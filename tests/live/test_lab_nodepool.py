@@ -184,7 +184,8 @@ def test_a_hold_is_honoured_and_released(lab, ours, nodepool_command):
     lab("wait")
     node = wait_until(lambda: node_of("debian-large"), 60, "the only large node to be ready")["id"]
     hold = f"{ours}/v1/nodepool/nodes/{node}/hold"
-    assert fetch(hold, method="PUT", body={"comment": "a test"}, token=token)[0] == 204
+    release = f"{ours}/v1/nodepool/nodes/{node}/release"
+    assert fetch(hold, method="POST", body={"comment": "a test"}, token=token)[0] == 204
     try:
         assert "hold" in next(line for line in nodepool_command("list").splitlines() if node in line)
         lab("push", "org/nested")  # its job two-nodes takes that node
@@ -196,7 +197,7 @@ def test_a_hold_is_honoured_and_released(lab, ours, nodepool_command):
         assert node not in waits[0]["nodes"]
         assert json.loads(fetch(f"{ours}/v1/nodepool/nodes/{node}")[2])["state"] == "hold"
     finally:
-        assert fetch(hold, method="DELETE", token=token)[0] == 204
+        assert fetch(release, method="POST", token=token)[0] == 204
     wait_until(lambda: fetch(f"{ours}/v1/nodepool/nodes/{node}")[0] == 404, 60, "the launcher to delete it")
     lab("wait")
     wait_until(lambda: node_of("debian-large"), 90, "another large node to be ready")

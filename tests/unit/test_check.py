@@ -6,17 +6,21 @@ from __future__ import annotations
 import errno
 import inspect
 import socket
+import sqlite3
 import ssl
+import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
 from forged_tokens import jwk, public_pem
 
-from zuul.web.backends import history
+from zuul.web.backends.history import Found, probe
+from zuul.web.backends.history.tables import RECOMMENDED
 from zuul.web.backends.scheduler import FUNCTIONS
 from zuul.web.check import Probes, check
 from zuul.web.errors import Unavailable
+from zuul.web.sandbox.history import make_database
 from zuul.web.settings import AuthSection, Connection, Gearman, Rest, Settings, Web, ZooKeeper
 
 ALL = {f"zuul:{function}": 1 for function in FUNCTIONS}
@@ -38,7 +42,7 @@ def probes(**others):
     calm = {
         "registered_functions": lambda host, port, tls, timeout_seconds: ALL,
         "nodepool": lambda zookeeper, timeout_seconds: True,
-        "history": lambda dburi, timeout_seconds, table_prefix: True,
+        "history": lambda dburi, timeout_seconds, table_prefix: Found(True),
         "fetch_json": lambda url, seconds: {"keys": [jwk()]},
         "listen_socket": lambda address, port: listener,
     }
@@ -62,7 +66,7 @@ def test_where_all_is_well_each_thing_has_its_line_and_the_status_is_0(capsys):
         "ok    gearman gearman.example.com:4730: connected, 25 of 25 functions",
         "ok    gearman [::1]:4731: connected, 25 of 25 functions",
         "ok    zookeeper zk1:2181,zk2:2181/ci: connected, /ci/nodepool exists",
-        "ok    sql [connection database]: connected, table zuul_build exists",
+        "ok    sql [connection database]: connected, table zuul_build exists, with all indexes that make it fast",
         "ok    listen 127.0.0.1:9000: free",
     ]
 
@@ -133,7 +137,7 @@ def test_a_zookeeper_that_lets_nobody_in(capsys):
 def test_a_database_without_the_table(capsys):
     asked = []
     database = Connection("db", "sql", {"dburi": "sqlite://", "table_prefix": "ci_"})
-    answer = probes(history=lambda dburi, timeout_seconds, prefix: bool(asked.append((dburi, prefix))))
+    answer = probes(history=lambda dburi, timeout_seconds, prefix: Found(bool(asked.append((dburi, prefix)))))
     assert check(settings(connections=(database,)), answer) == 1
     assert "FAIL  sql [connection db]: connected, but there is no table ci_zuul_build; " in lines_of(capsys)[2]
     assert asked == [("sqlite://", "ci_")]
@@ -177,40 +181,51 @@ def test_the_fakes_take_what_the_real_probes_take(name):
 
 def test_a_database_file_is_never_made_by_looking(tmp_path):
     with pytest.raises(Unavailable, match="there is no file"):
-        history.reachable(f"sqlite:///{tmp_path}/no.db", 1)
+        probe(f"sqlite:///{tmp_path}/no.db", 1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_table_of_builds_is_found_under_its_prefix(tmp_path):
-    import sqlite3
+    url = f"sqlite:///{tmp_path}/zuul.db"
+    make_database(url, builds=0, table_prefix="ci_")
 
+    assert probe(url, 1, "ci_").tables
+    assert not probe(url, 1).tables
+
+
+def test_the_indexes_that_a_database_lacks_are_those_that_it_is_told_to_make(tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/zuul.db"
+    make_database(url, builds=0)
+    database = Connection("database", "sql", {"dburi": url})
+    assert check(settings(connections=(database,)), probes(history=probe)) == 0
+    statements = [line.strip().partition(";")[0] for line in lines_of(capsys) if "CREATE INDEX" in line]
+    assert len(statements) == len(RECOMMENDED)
     connection = sqlite3.connect(tmp_path / "zuul.db")
-    connection.execute("CREATE TABLE ci_zuul_build (id INTEGER)")
+    for statement in statements:
+        connection.execute(statement)
     connection.close()
-    assert history.reachable(f"sqlite:///{tmp_path}/zuul.db", 1, "ci_") is True
-    assert history.reachable(f"sqlite:///{tmp_path}/zuul.db", 1) is False
+
+    assert probe(url, 1).advice == ()
 
 
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "zuul.db").write_text("x" * 4096)
     with pytest.raises(Unavailable, match="file is not a database"):
-        history.reachable(f"sqlite:///{tmp_path}/zuul.db", 1)
+        probe(f"sqlite:///{tmp_path}/zuul.db", 1)
 
 
 @pytest.mark.parametrize("dburi", ["no url geheim", "nodriver://u:geheim@h/d", "postgresql://u:ge:heim@h:p/d"])
 def test_a_url_that_is_none_is_not_repeated(dburi):
     with pytest.raises(Unavailable) as refusal:
-        history.reachable(dburi, 1)
+        probe(dburi, 1)
     assert "heim" not in str(refusal.value)
     assert refusal.value.__suppress_context__
 
 
 def test_a_missing_driver_is_named_with_its_package(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "MySQLdb", None)
     with pytest.raises(Unavailable, match="pip install 'mysqlclient'"):
-        history.reachable("mysql://u:geheim@h/d", 1)
+        probe("mysql+mysqldb://u:geheim@h/d", 1)
 
 
 def section(driver, **options):

@@ -204,6 +204,8 @@ def test_every_rest_option_is_read(conf):
         "log_spool_bytes": 4194304,
         "log_spool_total_bytes": 8388608,
         "event_window": 2.0,
+        "sql_timeout": 3.0,
+        "sql_connections": 2,
         "authorization_cache": 5.0,
         "protected_tenants": "one, two",
         "read_origins": "https://three.example.com",

@@ -18,6 +18,7 @@ from paste.urlmap import URLMap
 
 from zuul.web.audit import Audit
 from zuul.web.auth import Guard
+from zuul.web.backends.history import History
 from zuul.web.backends.nodepool import Nodepool
 from zuul.web.backends.nodepool.interface import Tree
 from zuul.web.backends.nodepool.zookeeper import ZooKeeperTree
@@ -65,6 +66,7 @@ class Services:
     settings: Settings
     scheduler: Scheduler
     snapshots: Snapshots
+    history: History
     guard: Guard
     audit: Audit
     nodepool: Nodepool
@@ -94,6 +96,12 @@ class Services:
             stale_seconds=settings.rest.status_stale,
             shared=SharedSnapshots(f"{settings.path} {settings.gearman}") if share_snapshots else None,
         )
+        history = History(
+            settings.connections,
+            scheduler,
+            timeout_seconds=settings.rest.sql_timeout,
+            connections_each=settings.rest.sql_connections,
+        )
         guard = Guard(settings.auth, settings.rest, scheduler)
         nodepool = Nodepool(
             tree or (ZooKeeperTree(settings.zookeeper) if settings.zookeeper else None),
@@ -101,11 +109,12 @@ class Services:
             timeout_seconds=settings.rest.rpc_timeout,
             hides=guard.protects,
         )
-        return cls(settings, scheduler, snapshots, guard, Audit(), nodepool)
+        return cls(settings, scheduler, snapshots, history, guard, Audit(), nodepool)
 
     def close(self) -> None:
         self.nodepool.close()
         self.snapshots.close()
+        self.history.close()
         self.scheduler.transport.close()
 
 
@@ -156,13 +165,15 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.guard, found.nodepool)
+    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.history, found.guard, found.nodepool)
     return pecan_application(url_map, API, found.guard, found.audit)
 
 
 def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.guard, found.audit, found.nodepool)
+    url_map = v1.url_map(
+        found.settings, found.scheduler, found.snapshots, found.history, found.guard, found.audit, found.nodepool
+    )
     return pecan_application(url_map, V1, found.guard, found.audit)
 
 
@@ -191,7 +202,7 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    urls = legacy.url_map(found.scheduler, found.snapshots, tables.urls(found.nodepool))
+    urls = legacy.url_map(found.scheduler, found.snapshots, found.history, tables.urls(found.nodepool))
     content = pecan_application(urls, LEGACY, found.guard)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
@@ -247,13 +258,14 @@ def _status_urls(application: object, found: Services) -> StatusUrls:
 
 def parts(found: Services) -> list[Part]:
     """The URL maps of these services."""
-    settings, scheduler, snapshots, nodepool = found.settings, found.scheduler, found.snapshots, found.nodepool
+    settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
+    history, nodepool = found.history, found.nodepool
     return [
-        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.guard, found.audit, nodepool), V1),
-        Part("/api", api.url_map(settings, scheduler, snapshots, found.guard, nodepool), API, prefix="api_"),
+        Part("/v1", v1.url_map(settings, scheduler, snapshots, history, found.guard, found.audit, nodepool), V1),
+        Part("/api", api.url_map(settings, scheduler, snapshots, history, found.guard, nodepool), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
         Part("", UrlMap(tables.urls(nodepool)), LEGACY, prefix="legacy_"),
-        Part("", legacy.url_map(scheduler, snapshots), API, prefix="legacy_", reads_query=False),
+        Part("", legacy.url_map(scheduler, snapshots, history), API, prefix="legacy_", reads_query=False),
     ]
 
 

@@ -42,7 +42,7 @@ class Probes:
         registered_functions
     )
     nodepool: Callable[[ZooKeeper, float], bool] = nodepool.reachable
-    history: Callable[[str, float, str], bool] = history.reachable
+    history: Callable[[str, float, str], history.Found] = history.probe
     fetch_json: Callable[[str, float], object] = fetch_json
     listen_socket: Callable[[str, int], socket.socket] = listen_socket
     seconds: float = PROBE_SECONDS
@@ -173,12 +173,16 @@ def _database(probes: Probes, connection: Connection) -> str:
         found = probes.history(dburi, ANSWER_SECONDS, prefix)
     except Unavailable as error:
         raise _Wrong(error.message) from error  # which says what to do
-    if not found:
+    if not found.tables:
         raise _Wrong(
             f"connected, but there is no table {prefix}zuul_build; start zuul-scheduler, which makes it, "
             "or correct table_prefix"
         )
-    return f"connected, table {prefix}zuul_build exists"
+    exists = f"connected, table {prefix}zuul_build exists"
+    if not found.advice:
+        return f"{exists}, with all indexes that make it fast"
+    advice = "".join(f"\n        {statement};  -- {purpose}" for statement, purpose in found.advice)
+    return f"{exists}, but a large history is read faster with these indexes (doc/history.md):{advice}"
 
 
 def _tokens(probes: Probes, section: AuthSection) -> str:

@@ -25,6 +25,7 @@ from urllib.parse import urlencode
 
 from wsme.types import Enum, isarray, iscomplex, isusertype, list_attributes, registry
 
+from zuul.web.backends.replies import Listing
 from zuul.web.errors import BadRequest, NotFound
 from zuul.web.rendering import Tree, chosen
 from zuul.web.resources.base import key_of
@@ -72,20 +73,23 @@ class Collection:
 
     :param datatype: of what is sent: `[Job]`, `JobDetail`; anything else has no parameters.
     :param taken: names that mean something else in these URLs.
+    :param paged_elsewhere: whether whoever has the rows chooses among them, so that only attributes are left to choose.
     """
 
-    def __init__(self, datatype: Any, taken: Iterable[str] = ()) -> None:
+    def __init__(self, datatype: Any, taken: Iterable[str] = (), paged_elsewhere: bool = False) -> None:
         datatype = registry.resolve_type(datatype)
         self.is_array = isarray(datatype) and iscomplex(registry.resolve_type(datatype.item_type))
         self.row_type = registry.resolve_type(datatype.item_type) if self.is_array else datatype
         self.is_object = iscomplex(self.row_type)
-        self.key: str | None = key_of(self.row_type) if self.is_array else None
+        self.pages = self.is_array and not paged_elsewhere
+        """Whether the rows of a page are chosen here."""
+        self.key: str | None = key_of(self.row_type) if self.pages else None
         """The attribute by which a marker names a row; None where rows have no name."""
-        self.filters = {path: of for path, of in _scalars(self.row_type) if self.is_array and path not in taken}
+        self.filters = {path: of for path, of in _scalars(self.row_type) if self.pages and path not in taken}
         """The paths that rows can be chosen by, each with the type of its values."""
-        self.sortable = [path for path, _ in _scalars(self.row_type, lists=False)] if self.is_array else []
+        self.sortable = [path for path, _ in _scalars(self.row_type, lists=False)] if self.pages else []
         self.parameters: tuple[str, ...] = (
-            *((name for name in ROW_PARAMETERS if name != "marker" or self.key) if self.is_array else ()),
+            *((name for name in ROW_PARAMETERS if name != "marker" or self.key) if self.pages else ()),
             *(ATTRIBUTE_PARAMETERS if self.is_object else ()),
             *self.filters,
         )
@@ -115,7 +119,7 @@ class Collection:
         return Choice(
             key=hashlib.blake2b(urlencode(sorted(query)).encode(), digest_size=16).hexdigest(),
             tree=self._tree(given) if "fields" in given or "omit" in given else None,
-            limit=limit if limit is not None or not self.is_array else default_limit,
+            limit=limit if limit is not None or not self.pages else default_limit,
             marker=given.get("marker", [None])[0],
             offset=_number(given, "offset", 0, MAX_OFFSET),
             sort_path=sort_path or None,
@@ -169,6 +173,22 @@ class Collection:
         usable = isinstance(name, str) and _in_url(name) and sum(row.get(key) == name for row in rows) == 1
         place = ("marker", str(name)) if usable else ("offset", str(begin))
         return urlencode([*choice.query, ("limit", str(choice.limit)), place])
+
+
+def headers_of(listing: Listing, query: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The header fields that tell of the rows that are not on a page which a backend has chosen."""
+    headers = [("X-Limit", str(listing.limit))]
+    if listing.total is not None:
+        headers.append(("X-Total", str(listing.total)))
+    if listing.marker is not None:
+        headers.append(("X-Marker", _in_header(listing.marker)))
+    if listing.offset is not None:
+        headers.append(("X-Offset", str(listing.offset)))
+    if listing.following is not None:
+        following = [(name, text) for name, text in query if name not in listing.following]
+        following += [(name, text) for name, text in listing.following.items() if text is not None]
+        headers.append(("Link", f'<?{urlencode(following)}>; rel="next"'))
+    return headers
 
 
 def _scalars(datatype: Any, lists: bool = True) -> Iterator[tuple[str, Any]]:

@@ -3,11 +3,13 @@
 
 `@expose(result, *arguments)` above a method `f(self, ...)` makes a Pecan controller of it. The first
 arguments come from the path, in order; the others are query parameters by name. With `body=TYPE` the last
-one is what the client sends, as bodies.py reads it. A method returns
+one is what the client sends, as bodies.py reads it; with `query=TYPE` it is what the parameters ask for, as
+queries.py reads them. A method returns
 
     a value of the declared type     or plain dicts and lists in a `Document`
     a `Reply`                        bytes of the scheduler's, which the type describes
     a `Snapshot`                     the same of a status, with all its header fields
+    a `Listing`                      a page that a database has chosen
     a `Table`                        text, or JSON for who prefers that (tables.py)
 
 What becomes of it is a matter of the map that the URL is in (its `Dialect`): below /api a reply goes out as it came,
@@ -23,7 +25,7 @@ import functools
 import inspect
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,20 +41,22 @@ from webob.acceptparse import create_accept_header
 from wsme.api import FunctionDefinition
 from wsme.exc import ClientSideError
 
-from zuul.web import bodies
+from zuul.web import bodies, queries
 from zuul.web.auth import ACTIONS, Guard
-from zuul.web.backends.replies import Document, Known, Reply, as_declared
-from zuul.web.collections import DEFAULT_LIMIT, Choice, Collection
+from zuul.web.backends.replies import Document, Known, Listing, Reply, as_declared
+from zuul.web.collections import ATTRIBUTE_PARAMETERS, DEFAULT_LIMIT, Choice, Collection, headers_of
 from zuul.web.errors import BadReply, BadRequest
 from zuul.web.filters import VARY_ACCEPT, wants_page
 from zuul.web.negotiation import accepts_gzip, both_tags, holds
 from zuul.web.rendering import render_json, render_xml
 from zuul.web.renderings import Rendering, Renderings
-from zuul.web.resources.base import Body
+from zuul.web.resources.base import Body, Query
 from zuul.web.snapshots import Snapshot, respond
 from zuul.web.tables import Table
 from zuul.web.tables import respond as respond_with_table
 from zuul.web.urls import Controller, not_here
+
+Forms = Mapping[str, Callable[[Any], bytes]]
 
 JSON = "application/json"
 XML = "application/xml"
@@ -87,7 +91,9 @@ class Exposed:
 
     :param results: the type of what it sends, by dialect; None: nothing.
     :param body: the type of what it is sent.
+    :param query: the type of what the parameters ask for, where that is no matter of the type of a row.
     :param action: what it does, for the audit; None: it only reads.
+    :param forms: the types of content to choose from, where that is not JSON and XML.
     :param table: the type of what it sends in place of text to who prefers JSON; None: it sends no table.
     :param created: whether its success is 201 with null.
     """
@@ -99,19 +105,26 @@ class Exposed:
         content_type: str,
         path_names: list[str],
         body: type[Body] | None,
+        query: type[Query] | None,
         action: str | None,
+        forms: Forms | None,
         table: Any = None,
         created: bool = False,
     ) -> None:
         self.definition = definition
+        self.forms = forms
         self.body = body
+        self.query = query
         self.action = action
         self.table = table
         self.created = created
         self.content_type = content_type
         self.path_names = path_names
         taken = [argument.name for argument in definition.arguments]
-        self._collections = {name: Collection(datatype, taken) for name, datatype in results.items()}
+        paged_elsewhere = query is not None
+        self._collections = {
+            name: Collection(None if forms else datatype, taken, paged_elsewhere) for name, datatype in results.items()
+        }
         self._results = results
         self.query_arguments = [argument for argument in definition.arguments if argument.name not in path_names]
 
@@ -131,7 +144,9 @@ def expose(
     path: int | None = None,
     in_v1: Any = None,
     body: type[Body] | None = None,
+    query: type[Query] | None = None,
     action: str | None = None,
+    forms: Forms | None = None,
     public: bool = False,
     table: Any = None,
     created: bool = False,
@@ -146,21 +161,26 @@ def expose(
     :param created: whether its success is 201 with null, as zuul-client 14 wants it.
     :param in_v1: another type of what is sent below /v1. What a method returns has the attributes of both.
     :param body: the type of its last argument, which is what the client sends.
+    :param query: the type of its last argument, which is what the parameters ask for.
     :param action: what it does, in a word; such calls are in the audit.
+    :param forms: what makes bytes of what the method returns, by content type; the first is for who takes any.
     """
-    signature = wsme.signature(in_v1 or result, *arguments, *([body] if body else []))
+    last = [datatype for datatype in (body, query) if datatype is not None]
+    if forms is not None:
+        content_type = next(iter(forms))
+    signature = wsme.signature(in_v1 or result, *arguments, *last)
 
     def decorate(method: Controller) -> Controller:
         signature(method)
         definition = FunctionDefinition.get(method)
-        body_name = definition.arguments.pop().name if body is not None else ""  # not of those that WSME is to read
+        last_name = definition.arguments.pop().name if last else ""  # not of those that WSME is to read
         definition.resolve_types(wsme.types.registry)
         results = {
             API.name: result and wsme.types.registry.resolve_type(result),
             V1.name: definition.return_type,
         }
         path_names = [argument.name for argument in definition.arguments[:path]]
-        exposed = Exposed(definition, results, content_type, path_names, body, action, table, created)
+        exposed = Exposed(definition, results, content_type, path_names, body, query, action, forms, table, created)
         wants_identity = "identity" in inspect.signature(method).parameters
 
         @functools.wraps(method)
@@ -171,10 +191,14 @@ def expose(
             if wants_identity:
                 named["identity"] = request.environ["zuul.identity"]
             if body is not None:
-                named = {**named, body_name: sent(body, request)}
+                named = {**named, last_name: sent(body, request)}
+            if query is not None:
+                named = {**named, last_name: _asked(query, request)}
             value = method(self, *given, **named)
             if request.method not in ("GET", "HEAD"):
                 return _answer_to_write(exposed, dialect, value)
+            if forms is not None:
+                return _kept_private(request, _response_in_form(request, value, forms))
             if isinstance(value, Table):
                 answered = respond_with_table(value, request, request.environ.get("zuul.accept", ""), _renderings)
                 return _kept_private(request, answered)
@@ -182,7 +206,7 @@ def expose(
             xml = varies and prefers_xml(request.environ.get("zuul.accept", ""))
             if isinstance(value, Snapshot) and not (choice or xml):
                 return _kept_private(request, _snapshot_response(request, value, dialect))
-            if not isinstance(value, (Reply, Document, Snapshot)):
+            if not isinstance(value, (Reply, Document, Snapshot, Listing)):
                 value = Document(functools.partial(wsme.rest.json.tojson, definition.return_type, value))
             headers = [
                 ("Vary", "Accept, Accept-Encoding" if varies else "Accept-Encoding"),
@@ -192,9 +216,12 @@ def expose(
                 headers.append(_age(value.fetched))
             elif isinstance(value, Known):
                 headers.append(_age(value.as_of))
-            elif value.fresh_until is not None:
+            elif not isinstance(value, Listing) and value.fresh_until is not None:
                 request.environ["zuul.fresh_until"] = value.fresh_until
-            rendering = _rendering(value, exposed, dialect, choice, xml)
+            if isinstance(value, Listing):
+                rendering = _rendering_of_listing(value, exposed, dialect, choice, xml, request)
+            else:
+                rendering = _rendering(value, exposed, dialect, choice, xml)
             return _kept_private(request, _response(request, rendering, XML if xml else content_type, headers))
 
         pecan.expose(generic=False)(answer)
@@ -283,9 +310,12 @@ def _arguments(
     """What the method is called with, and what is to be done with what it returns; None: nothing."""
     collection = exposed.collection(dialect)
     own = {argument.name: argument for argument in exposed.query_arguments}
+    asked = queries.names_in(exposed.query) if exposed.query is not None else ()
     chosen: list[tuple[str, str]] = []
     rest = request.GET if request.environ.get("QUERY_STRING") else {}
     for name, value in rest.items():
+        if name in asked:
+            continue
         if name in collection.parameters and name not in own:
             chosen.append((name, value))
         elif name not in own:
@@ -294,7 +324,7 @@ def _arguments(
         elif not wsme.types.isarray(own[name].datatype) and len(request.GET.getall(name)) > 1:
             raise BadRequest(f"query parameter given more than once: {name}")
     choice = None
-    if chosen or (collection.is_array and dialect.default_limit is not None):
+    if chosen or (collection.pages and dialect.default_limit is not None):
         choice = collection.choice(chosen, dialect.default_limit)
     mine = webob.multidict.MultiDict((name, value) for name, value in rest.items() if name in own)
     try:
@@ -326,7 +356,7 @@ def _rendering(
     def make() -> Rendering:
         data = source.document if isinstance(source, Snapshot) else source.data
         headers: list[tuple[str, str]] = []
-        if collection.is_array:
+        if collection.pages:
             page = collection.page(_rows(data), choice or Choice(""))
             data, headers = page.rows, page.headers
         elif collection.is_object and not isinstance(data, dict):
@@ -338,6 +368,20 @@ def _rendering(
     if version is None:
         return make()
     return _renderings.get((version, exposed, dialect, choice.key if choice else "", xml), make)
+
+
+def _rendering_of_listing(
+    listing: Listing, exposed: Exposed, dialect: Dialect, choice: Choice | None, xml: bool, request: webob.Request
+) -> Rendering:
+    render = render_xml if xml else render_json
+    body = render(exposed.result(dialect), listing.rows, choice.tree if choice else None)
+    return Rendering(Reply(body), headers_of(listing, list(request.GET.items())))
+
+
+def _asked(query: type[Query], request: webob.Request) -> Query:
+    if not request.environ.get("QUERY_STRING"):
+        return queries.read(query, ())
+    return queries.read(query, [(name, text) for name, text in request.GET.items() if name not in ATTRIBUTE_PARAMETERS])
 
 
 def _rows(data: Any) -> list[dict[str, Any]]:
@@ -360,6 +404,14 @@ def _response(
     if compress:
         headers.append(("Content-Encoding", "gzip"))
     return webob.Response(status=200, headerlist=headers, app_iter=[body])
+
+
+def _response_in_form(request: webob.Request, value: Any, forms: Forms) -> webob.Response:
+    """In the form that the client likes best; in the first of them, if it likes none."""
+    offers = create_accept_header(request.environ.get("zuul.accept") or None).acceptable_offers(list(forms))
+    content_type = offers[0][0] if offers else next(iter(forms))
+    headers = [("Vary", "Accept, Accept-Encoding"), ("Cache-Control", "no-cache")]
+    return _response(request, Rendering(Reply(forms[content_type](value)), []), content_type, headers)
 
 
 def _snapshot_response(request: webob.Request, snapshot: Snapshot, dialect: Dialect) -> webob.Response:

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 from wsme.types import isarray, iscomplex, isdict, isusertype, list_attributes, registry
 
 from zuul.web.errors import BadRequest
-from zuul.web.resources.base import JsonObject
+from zuul.web.resources.base import JsonObject, RenderedType
 
 Tree = Optional[dict[str, "Tree"]]  # noqa: UP045 -- a string has no |
 
@@ -111,6 +111,8 @@ def _selector(datatype: Any, tree: Tree) -> Callable[[Any], Any] | None:
     if isdict(datatype):
         select = _selector(datatype.value_type, tree)
         return None if select is None else functools.partial(_select_values, select)
+    if isinstance(datatype, RenderedType):
+        return functools.partial(_rendered, datatype)
     if not iscomplex(datatype):
         return None
     return functools.partial(
@@ -143,6 +145,11 @@ def _select_attributes(parts: list[tuple[str, Callable[[Any], Any] | None]], dat
         if name in data:
             selected[name] = select(data[name]) if select is not None else data[name]
     return selected
+
+
+def _rendered(datatype: RenderedType, value: Any) -> Any:
+    """An example has been rendered before."""
+    return value if value is None or isinstance(value, str) else datatype.render(value)
 
 
 def _of(kind: type, data: Any) -> Any:
@@ -190,6 +197,8 @@ def _writer(datatype: Any, tree: Tree) -> _Writer:
         return lambda data: "".join(
             [_element(name, write, data[name]) for name, write in parts if name in _of(dict, data)]
         )
+    if isinstance(datatype, RenderedType):
+        return lambda value: _text(str(_rendered(datatype, value)))
     if datatype is JsonObject:
         return lambda data: _text(json.dumps(data))
     basetype = datatype.basetype if isusertype(datatype) else datatype

@@ -276,6 +276,12 @@ class Rest:
     event_window: float = option(
         number(1, 3600), 60.0, "For how long events are kept for listeners who connect again.", unit="seconds"
     )
+    sql_timeout: float = option(
+        number(0.1, 600), 10.0, "How long the database may take for a statement.", unit="seconds"
+    )
+    sql_connections: int = option(
+        whole(1, 256), 5, "Connections to each database, of each process.", unit="connections"
+    )
     whitelabel_tenant: str | None = option(
         TENANT, None, "The one tenant to serve at the root: `/api/status`, `/status.json` and so on."
     )

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -112,6 +113,23 @@ class Known(Document):
     def __init__(self, make: Callable[[], Any], version: str, as_of: float) -> None:
         super().__init__(make, version)
         self.as_of = as_of
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Rows that a backend has chosen, sorted and cut to a page by itself.
+
+    :param following: the parameters that lead to the next page, in place of those of the same names; those that are
+        None fall away. None: this is the last page.
+    :param total: how many rows there are on all pages, where that is known.
+    """
+
+    rows: list[dict[str, Any]]
+    limit: int
+    offset: int | None = None
+    marker: str | None = None
+    following: dict[str, str | None] | None = None
+    total: int | None = None
 
 
 def _size(entry: tuple[float, Reply | NotFound]) -> int:

@@ -6,11 +6,14 @@ from __future__ import annotations
 from typing import Any
 
 from zuul.web.auth import Guard
+from zuul.web.backends.history import History
 from zuul.web.backends.nodepool import Nodepool
 from zuul.web.backends.nodepool.actions import Actions
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.actions import ActionsController
 from zuul.web.controllers.authorizations import AuthorizationsController
+from zuul.web.controllers.badges import BadgesController
+from zuul.web.controllers.builds import BuildsController, BuildsetsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
@@ -62,7 +65,14 @@ LINKS = {
 FROZEN = "{project}/branch/{branch}/freeze-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard, nodepool: Nodepool) -> UrlMap:
+def url_map(
+    settings: Settings,
+    scheduler: Scheduler,
+    snapshots: Snapshots,
+    history: History,
+    guard: Guard,
+    nodepool: Nodepool,
+) -> UrlMap:
     """Every URL below /api, on one screen."""
     node_actions = Actions(nodepool, timeout_seconds=settings.rest.rpc_timeout)
 
@@ -73,6 +83,8 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
         holds = HoldsController(scheduler, snapshots, name)
         actions = ActionsController(scheduler, snapshots, name)
         status = StatusController(snapshots, name)
+        builds = BuildsController(history, name)
+        buildsets = BuildsetsController(history, name)
         labels = LabelsController(scheduler, nodepool, name)
         nodes = NodesController(scheduler, nodepool, name)
         node = Url(segments=1, put=NodeStateController(node_actions, guard, name).put if settings.auth else None)
@@ -112,6 +124,12 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guar
             "project-ssh-key": Url(segments=None, template="{project}.pub", get=keys.get_ssh),
             "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
             "console-stream": StreamUrl(STREAMS.console),
+            "builds": Url(get=builds.get_all),
+            "build": Url(segments=1, get=builds.get_one),
+            "build-times": Url(get=builds.get_times),
+            "buildsets": Url(get=buildsets.get_all),
+            "buildset": Url(segments=1, get=buildsets.get_one),
+            "badge": Url(get=BadgesController(history, name).get),
             "autohold": UrlMap({}, index=Url(get=holds.get_all), other=hold),
             **of_tenant,
         }

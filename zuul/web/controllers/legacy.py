@@ -18,8 +18,10 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from wsme.types import text
 
+from zuul.web.backends.history import History
 from zuul.web.backends.replies import Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.builds import BuildsController
 from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import StatusController
 from zuul.web.controllers.projects import KeysController, without_suffix
@@ -33,7 +35,9 @@ from zuul.web.snapshots import Snapshot, Snapshots
 from zuul.web.urls import Url, UrlMap, UrlOf
 
 
-def url_map(scheduler: Scheduler, snapshots: Snapshots, of_nodepool: dict[str, Any] | None = None) -> UrlMap:
+def url_map(
+    scheduler: Scheduler, snapshots: Snapshots, history: History, of_nodepool: dict[str, Any] | None = None
+) -> UrlMap:
     """Every legacy URL with content. To those of Zuul 2 `LegacyUrls` has added the tenant.
 
     :param of_nodepool: Nodepool's (tables.py).
@@ -51,6 +55,7 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots, of_nodepool: dict[str, A
                 "status.json": status,
                 "status": UrlMap({"change": change}, index=status),
                 "jobs.json": Url(get=JobsController(scheduler, name).get_all),
+                "builds.json": Url(get=BuildsController(history, name).get_all),
                 "keys": UrlOf("source", keys_of),
                 "console-stream": StreamUrl(STREAMS.console),
             },
@@ -71,7 +76,7 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots, of_nodepool: dict[str, A
 
 _with_content = re.compile(
     r"/(?:status|status\.json|status/change/[^/]+|tenants\.json)"
-    r"|/(?P<tenant>[^/]+)/(?:status|status\.json|status/change/[^/]+|jobs\.json|.+\.pub)",
+    r"|/(?P<tenant>[^/]+)/(?:status|status\.json|status/change/[^/]+|jobs\.json|builds\.json|.+\.pub)",
     re.DOTALL,
 ).fullmatch
 _of_nodepool = re.compile(
@@ -245,8 +250,9 @@ class LegacyUrls:
                 environ["PATH_INFO"] = "/" + self._tenants.default().encode().decode("latin-1") + path
         except RestError as error:
             return refuse(error, environ, start_response)
-        # No URL of that time had a query, and none minded one: pages added the time, against caches.
-        environ["QUERY_STRING"] = ""
+        if not path.endswith("/builds.json"):
+            # The other URLs of that time had no query, and none minded one: pages added the time, against caches.
+            environ["QUERY_STRING"] = ""
         return self._content(environ, start_response)
 
     def _page_of_today(self, path: str) -> str | None:

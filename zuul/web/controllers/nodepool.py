@@ -119,7 +119,7 @@ class ImagesController:
         return self._nodepool.one(self._nodepool.images(), "name", image, "Image")
 
 
-class BuildsController:
+class ImageBuildsController:
     def __init__(self, nodepool: Nodepool) -> None:
         self._nodepool = nodepool
 

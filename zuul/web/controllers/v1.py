@@ -7,12 +7,15 @@ from typing import Any
 
 from zuul.web.audit import Audit
 from zuul.web.auth import Guard
+from zuul.web.backends.history import History
 from zuul.web.backends.nodepool import Nodepool
 from zuul.web.backends.nodepool.actions import Actions
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.actions import PipelineActionsController
 from zuul.web.controllers.audit import AuditController
 from zuul.web.controllers.authorizations import AuthorizationsController
+from zuul.web.controllers.badges import BadgesController
+from zuul.web.controllers.builds import BuildsController, BuildsetsController, JobStatisticsController
 from zuul.web.controllers.directories import DirectoryController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import InfoController, TenantInfoController
@@ -20,7 +23,7 @@ from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.nodepool import (
     AllLabelsController,
     AllNodesController,
-    BuildsController,
+    ImageBuildsController,
     ImagesController,
     LaunchersController,
     ProvidersController,
@@ -41,7 +44,13 @@ FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
 
 def url_map(
-    settings: Settings, scheduler: Scheduler, snapshots: Snapshots, guard: Guard, audit: Audit, nodepool: Nodepool
+    settings: Settings,
+    scheduler: Scheduler,
+    snapshots: Snapshots,
+    history: History,
+    guard: Guard,
+    audit: Audit,
+    nodepool: Nodepool,
 ) -> UrlMap:
     """Every URL below /v1, on one screen."""
     tenants = TenantsController(scheduler)
@@ -63,6 +72,13 @@ def url_map(
         keys = KeysController(scheduler, name)
         holds = HoldsController(scheduler, snapshots, name)
         hold = Url(segments=1, get=holds.get_one, delete=with_token(holds.delete))
+        builds = BuildsController(history, name)
+        buildsets = BuildsetsController(history, name)
+        stats = {"stats": Url(segments=None, get=JobStatisticsController(history, name).get)}
+
+        def build(uuid: str) -> UrlMap:
+            return UrlMap({"log": StreamUrl(STREAMS.log)}, index=Url(given=(uuid,), get=builds.get_one))
+
         nodes = NodesController(scheduler, nodepool, name)
         nodes_of_tenant = UrlMap({}, index=Url(get=nodes.get_all_of_tenant), other=Url(segments=1, get=nodes.get_one))
 
@@ -90,13 +106,17 @@ def url_map(
                 "info": Url(get=TenantInfoController(settings, scheduler, name).get),
                 "status": Url(get=StatusController(snapshots, name).get),
                 "pipelines": collection(pipelines, UrlOf("pipeline", pipeline)),
-                "jobs": collection(jobs, Url(segments=None, get=jobs.get_one)),
+                "jobs": collection(jobs, Url(segments=None, get=jobs.get_one, endings=stats)),
                 "projects": collection(projects, Url(segments=None, get=projects.get_one, endings=keys_of_project)),
                 "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
                 "holds": collection(holds, hold, post=with_token(holds.create)),
                 "labels": Url(get=LabelsController(scheduler, nodepool, name).get_all),
                 "nodes": nodes_of_tenant,
-                "builds": UrlOf("uuid", lambda uuid: UrlMap({"log": StreamUrl(STREAMS.log)})),
+                "builds": collection(builds, UrlOf("uuid", build)),
+                "build-times": Url(get=builds.get_times),
+                "latest-builds": Url(get=builds.get_latest),
+                "buildsets": collection(buildsets, Url(segments=1, get=buildsets.get_one)),
+                "badge": Url(get=BadgesController(history, name).get),
                 "console-stream": StreamUrl(STREAMS.console),
                 "events": StreamUrl(STREAMS.events),
             },
@@ -110,14 +130,18 @@ def url_map(
             RequestsController(nodepool),
         )
         launchers, providers = LaunchersController(nodepool), ProvidersController(nodepool)
-        images, builds, uploads = ImagesController(nodepool), BuildsController(nodepool), UploadsController(nodepool)
+        images, builds, uploads = (
+            ImagesController(nodepool),
+            ImageBuildsController(nodepool),
+            UploadsController(nodepool),
+        )
         actions = Actions(nodepool, timeout_seconds=settings.rest.rpc_timeout)
         of_nodes, of_images = NodeActionsController(actions, guard), ImageActionsController(actions)
 
         def node(node_id: str) -> UrlMap:
             one = Url(given=(node_id,), get=nodes.get_one, delete=with_token(of_nodes.delete))
-            hold = Url(given=(node_id,), put=of_nodes.hold, delete=of_nodes.release)
-            return UrlMap({"hold": hold} if settings.auth else {}, index=one)
+            hold, release = Url(given=(node_id,), post=of_nodes.hold), Url(given=(node_id,), post=of_nodes.release)
+            return UrlMap({"hold": hold, "release": release} if settings.auth else {}, index=one)
 
         def image(name: str) -> UrlMap:
             pause = Url(given=(name,), put=of_images.pause, delete=of_images.unpause)

@@ -6,11 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from apispec import APISpec
+from wsme.types import isarray, list_attributes, registry
 
 from zuul.web.collections import DIRECTIONS, MAX_DIGITS, MAX_LIMIT, MAX_OFFSET, Collection
 from zuul.web.expose import Dialect, Exposed
-from zuul.web.openapi.schemas import Schema, Schemas, Text
+from zuul.web.openapi.schemas import Schema, Schemas, Text, attribute_texts
 from zuul.web.rendering import attribute_paths
+from zuul.web.resources.base import Query
 from zuul.web.urls import Route
 
 Parameter = dict[str, Any]
@@ -42,6 +44,9 @@ PATH = {
 
 TEXT = {"type": "string", "pattern": "^[^\\u0000]*$"}
 """A URL with a NUL in it is refused, wherever it is."""
+
+EXCLUDING = ("exclude_result",)
+"""Parameters whose values are not to be there."""
 
 PATHS_WITH_DOTS = "Dots lead to attributes of attributes."
 
@@ -95,7 +100,29 @@ def of_query(exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas) -
     for argument in exposed.query_arguments:
         schema = TEXT if argument.datatype is str else schemas.of(argument.datatype)
         own.append(in_query(argument.name, text.parameters.get(argument.name, ""), schema, required=argument.mandatory))
+    if exposed.query is not None:
+        own += _of_query_type(exposed.query, schemas)
     return [*own, *_of_collection(exposed.collection(dialect), dialect, schemas)]
+
+
+def _of_query_type(query: type[Query], schemas: Schemas) -> list[Parameter]:
+    texts = attribute_texts(query)
+    found = []
+    for attribute in list_attributes(query):
+        datatype = registry.resolve_type(attribute.datatype)
+        of_one = registry.resolve_type(datatype.item_type) if isarray(datatype) else datatype
+        schema = TEXT if of_one is str else schemas.of(of_one)
+        if schema == {"type": "integer"}:
+            schema = {"type": "integer", "minimum": 1 - 10**MAX_DIGITS, "maximum": 10**MAX_DIGITS - 1}
+        description = texts[attribute.key]
+        style: dict[str, Any] = {}
+        if isarray(datatype):
+            description = (
+                f"{description} Given several times, {'none' if attribute.name in EXCLUDING else 'any'} of these."
+            )
+            schema, style = {"type": "array", "items": schema}, {"style": "form", "explode": True}
+        found.append(in_query(attribute.name, description, schema, **style))
+    return found
 
 
 def _of_collection(collection: Collection, dialect: Dialect, schemas: Schemas) -> list[Parameter]:

@@ -29,6 +29,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "Last-Modified": (False, "string", "When it was first seen like this. Not where parts of it were asked for."),
     "Expires": (False, "string", "Until when it may be used again without asking."),
     "X-Total": (True, "integer", "How many rows there are, on all pages."),
+    "X-Total-If-Known": (False, "integer", "`X-Total`: how many rows there are, on all pages, if this is the last."),
     "X-Limit": (False, "integer", "How many rows a page has at most; not where there is no limit."),
     "X-Marker": (False, "string", "The `marker` of the request."),
     "X-Offset": (False, "integer", "The `offset` of the request."),
@@ -45,6 +46,7 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
 
 OF_ALL = ("ETag", "Vary", "Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 OF_ARRAYS = ("X-Total", "X-Limit", "X-Marker", "X-Offset", "Link")
+OF_LISTINGS = ("X-Total-If-Known", "X-Limit", "X-Marker", "X-Offset", "Link")
 OF_SNAPSHOTS = ("Age", "Last-Modified")
 OF_TABLES = ("Last-Modified", "Expires")
 OF_ACTION = ("Cache-Control", "X-Request-Id")
@@ -204,20 +206,25 @@ def _success(
     from_snapshot = gives_snapshot(route.controller)
     names = [
         *OF_ALL,
-        *(OF_ARRAYS if collection.is_array and not from_snapshot else ()),
+        *(OF_ARRAYS if collection.pages and not from_snapshot else ()),
+        *(OF_LISTINGS if collection.is_array and not collection.pages else ()),
         *(OF_SNAPSHOTS if from_snapshot else ()),
         *(("Age",) if _gives(route.controller, "Known") else ()),
     ]
     content: dict[str, Any] = {exposed.content_type: {"schema": schema}}
     sample = sample_of(result)
-    if sample is not None:
+    if exposed.forms is not None:
+        content = {name: {"schema": {"type": "string"}} for name in exposed.forms}
+        content[JSON] = {"schema": schema, "example": sample}
+    elif sample is not None:
         content[exposed.content_type]["example"] = sample
         if dialect.xml:
             content[XML] = {"schema": {"type": "string"}, "example": render_xml(result, sample).decode()}
     if exposed.table is not None:
         content[JSON] = {"schema": schemas.of(exposed.table), "example": sample_of(exposed.table)}
         names += OF_TABLES
-    return {"description": text.summary, "headers": {name: name for name in names}, "content": content}
+    fields = {name.removesuffix("-If-Known"): name for name in names}
+    return {"description": text.summary, "headers": fields, "content": content}
 
 
 def gives_snapshot(controller: Controller) -> bool:
@@ -230,6 +237,6 @@ def _gives(controller: Controller, of: str) -> bool:
 
 
 def _asks_backends(controller: Controller) -> bool:
-    """Whether its class is made with a way to the scheduler or to Nodepool."""
+    """Whether its class is made with a way to the scheduler, a database or Nodepool."""
     parameters = inspect.signature(type(controller.__self__)).parameters  # type: ignore[attr-defined]
-    return not parameters.keys().isdisjoint({"scheduler", "snapshots", "nodepool"})
+    return not parameters.keys().isdisjoint({"scheduler", "snapshots", "history", "nodepool"})

@@ -12,6 +12,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from apispec import APISpec
@@ -27,7 +28,7 @@ CHOICE_TEXT = """\
 What is left of an object where `fields` or `omit` choose attributes: those, as they are in the whole object. Without
 these parameters it is always the whole."""
 
-_names = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_names = {str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string"}
 
 
 class Schemas:

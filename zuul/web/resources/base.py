@@ -6,15 +6,18 @@
         min_ready = sometimes(int)
 
 `always` and `sometimes` say whether the key is there; `null=True`, whether its value may then be null. A `Body` is what
-clients send; its keys have types that say more, `TextType` and `WholeType`.
+clients send; its keys have types that say more, `TextType` and `WholeType`. A `Query` is what they ask for in a URL.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from wsme.types import Base, UserType, wsattr
+
+AnyQuery = TypeVar("AnyQuery", bound="Query")
 
 
 class Key(wsattr):  # type: ignore[misc]  # WSME is untyped
@@ -65,6 +68,28 @@ class Body(Resource):
         """Have one way to say what can be said in several.
 
         :raises BadRequest: the keys do not go together.
+        """
+
+
+class Query(Resource):
+    """What clients ask for by the parameters of a URL: `queries.py` reads it, and refuses what is not declared.
+
+    An attribute whose type is a list may be given several times. Each is None where it was left out.
+    """
+
+    @classmethod
+    def asking(cls: type[AnyQuery], **values: Any) -> AnyQuery:
+        """For this and nothing else."""
+        query = cls(**dict.fromkeys(cls._wsme_attr_order))
+        for name, value in values.items():
+            setattr(query, name, value)
+        query._settle()
+        return query
+
+    def _settle(self) -> None:
+        """Have one way to say what can be said in several.
+
+        :raises BadRequest: the parameters do not go together.
         """
 
 
@@ -131,3 +156,104 @@ class WholeType(UserType):  # type: ignore[misc]  # WSME is untyped
         if not self._least <= value <= self._most:
             raise ValueError(self.meaning)
         return value
+
+
+class FlagType(UserType):  # type: ignore[misc]  # WSME is untyped
+    """True or false in a URL, with capitals or without: Python's clients send `True`."""
+
+    basetype = bool
+    name = "flag"
+    meaning = "true or false"
+    words = {"true": True, "false": False, "1": True, "0": False}  # noqa: RUF012 -- never changed
+    schema = {"type": "boolean"}  # noqa: RUF012
+
+    def of_text(self, text: str) -> bool:
+        try:
+            return self.words[text.lower()]
+        except KeyError:
+            raise ValueError(self.meaning) from None
+
+
+Flag = FlagType()
+
+
+class MomentType(UserType):  # type: ignore[misc]  # WSME is untyped
+    """A time in a URL; UTC where it does not say otherwise."""
+
+    basetype = datetime
+    name = "moment"
+    meaning = "a time such as 2026-01-31T12:00:00Z, 2026-01-31 12:00:00 or 2026-01-31, in UTC if it has no offset"
+    schema = {"type": "string"}  # noqa: RUF012 -- never changed
+    _form = re.compile(
+        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:?\d\d)?)?",
+        re.ASCII | re.IGNORECASE,
+    )
+
+    def of_text(self, text: str) -> datetime:
+        """As the database has it: UTC, without saying so."""
+        match = self._form.fullmatch(text)
+        if match is None:
+            raise ValueError(self.meaning)
+        day, time, fraction, zone = match.groups()
+        try:
+            found = datetime.fromisoformat(f"{day}T{time or '00:00'}")
+            found += timedelta(microseconds=int((fraction or "0").ljust(6, "0")))
+            if zone and zone not in "Zz":
+                hours, minutes = int(zone[1:3]), int(zone[-2:])
+                found -= timedelta(hours=hours, minutes=minutes) * (-1 if zone[0] == "-" else 1)
+        except (ValueError, OverflowError):
+            raise ValueError(self.meaning) from None
+        return found
+
+
+Moment = MomentType()
+
+
+class RenderedType(UserType):  # type: ignore[misc]  # WSME is untyped
+    """Data that is no JSON yet: `render` makes it such, and `parse` takes it back."""
+
+    def render(self, value: Any) -> Any:
+        raise NotImplementedError
+
+    def parse(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def tobasetype(self, value: Any) -> Any:
+        """`render` by WSME's name."""
+        return self.render(value)
+
+    def frombasetype(self, value: Any) -> Any:
+        """`parse` by WSME's name."""
+        return self.parse(value)
+
+
+class NaiveTimeType(RenderedType):
+    """A time as zuul-web writes it: UTC, in whole seconds, without saying so."""
+
+    basetype = str
+    name = "time"
+    schema = {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$"}  # noqa: RUF012 -- never changed
+
+    def render(self, value: datetime) -> str:
+        return value.isoformat(timespec="seconds")
+
+    def parse(self, text: str) -> datetime:
+        return Moment.of_text(text)
+
+
+class TimeType(RenderedType):
+    """A time by RFC 3339, in UTC."""
+
+    basetype = str
+    name = "time"
+    schema = {"format": "date-time"}  # noqa: RUF012 -- never changed
+
+    def render(self, value: datetime) -> str:
+        return f"{value.isoformat()}Z"
+
+    def parse(self, text: str) -> datetime:
+        return Moment.of_text(text)
+
+
+NaiveTime = NaiveTimeType()
+Time = TimeType()

@@ -35,6 +35,7 @@ class FrozenJob:
     failure_rate: float
     skip_rate: float
     pauses: bool
+    provides: tuple[str, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -94,7 +95,7 @@ def _matching(variants: Iterable[JobVariant], branch: str) -> list[JobVariant]:
 def _frozen(name: str, variants: Sequence[JobVariant]) -> FrozenJob:
     """Later variants win, attribute by attribute; a list of dependencies wins as a whole.
 
-    Playbooks before and after the run add up, those of the ancestors outermost.
+    Playbooks before and after the run add up, those of the ancestors outermost. So does what a job provides.
     """
 
     def last(attribute: str, default: Any) -> Any:
@@ -114,6 +115,7 @@ def _frozen(name: str, variants: Sequence[JobVariant]) -> FrozenJob:
         failure_rate=last("failure_rate", 0.0),
         skip_rate=last("skip_rate", 0.0),
         pauses=last("pauses", False),
+        provides=tuple(sorted({name for variant in variants for name in variant.provides})),
     )
 
 

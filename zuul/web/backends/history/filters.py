@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client asks for, as conditions of SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, cast, exists, false, not_, or_
+from sqlalchemy.dialects.mysql import VARCHAR
+from sqlalchemy.engine import Dialect
+
+from zuul.web.backends.history.tables import BUILD, BUILDSET, Tables
+
+MAX_INTEGER = 2**31 - 1
+"""Of the columns that hold numbers."""
+WILDCARD = "*"
+ESCAPE = "!"
+
+OF_BUILDSETS = ("project", "pipeline", "change", "branch", "patchset", "ref", "newrev", "event_id")
+"""What a build has of its buildset."""
+OF_BUILDS = ("uuid", "job_name", "node_name", "result")
+WITH_WILDCARDS = frozenset({"project", "branch", "pipeline", "job_name"})
+
+
+class Conditions:
+    """What rows must be like. Each filter is a list of values, of which any will do; None asks for nothing."""
+
+    def __init__(self, tables: Tables, dialect: Dialect) -> None:
+        self.tables = tables
+        self._dialect = dialect
+        self.found: list[ColumnElement[bool]] = []
+        self.columns: set[str] = set()
+        """The columns of which values are asked for exactly, so that an index may find them."""
+
+    def add(self, condition: ColumnElement[bool]) -> None:
+        self.found.append(condition)
+
+    def tenant(self, name: str) -> None:
+        self.add(self._same(self.tables.buildset.c.tenant, [name]))
+
+    def filter(self, column: Any, values: Sequence[Any] | None, *, wildcards: bool = True) -> None:
+        """Rows with any of these values there; of some columns, a `*` in a value stands for any text."""
+        if values is None:
+            return
+        if column.name == "change":
+            self.columns.add("change")
+            numbers = [value for value in values if 0 <= value <= MAX_INTEGER]
+            self.add(column.in_(numbers) if numbers else false())
+            return
+        of_any = wildcards and column.name in WITH_WILDCARDS
+        wild = [value for value in values if of_any and WILDCARD in value]
+        exact = [value for value in values if value not in wild]
+        if not wild:
+            self.columns.add(column.name)
+        choices = [self._like(column, value) for value in wild if _possible(value)]
+        self.add(or_(*([self._same(column, exact)] if exact else []), *choices) if exact or choices else false())
+
+    def exclude(self, column: Any, values: Sequence[str] | None) -> None:
+        """Rows without these values; those without any value are kept."""
+        if values:
+            self.add(or_(column.is_(None), not_(self._same(column, values))))
+
+    def flag(self, column: Any, values: Collection[bool] | None) -> None:
+        """Rows where it is so, or not so."""
+        if values is not None and len(set(values)) == 1:
+            (wanted,) = set(values)
+            self.add(column.is_(wanted) if self._dialect.name == "postgresql" else column == wanted)
+
+    def ended(self, of: str, first: datetime | None, last: datetime | None) -> None:
+        """Builds that ended within these times, or buildsets whose last build did."""
+        build, buildset = self.tables.build, self.tables.buildset
+        if of == BUILD:
+            if first is not None:
+                self.add(build.c.end_time >= first)
+            if last is not None:
+                self.add(build.c.end_time <= last)
+            return
+        mine = build.c.buildset_id == buildset.c.id
+        if first is not None:
+            self.add(exists().where(mine, build.c.end_time >= first))
+        if last is not None:
+            self.add(exists().where(mine, build.c.end_time <= last))
+            self.add(not_(exists().where(mine, build.c.end_time > last)))
+
+    def completed(self, of: str, wanted: Collection[bool] | None) -> None:
+        """Those that have a result, or none yet. 3.19.1 writes a row when all is over."""
+        if wanted is None or len(set(wanted)) != 1:
+            return
+        if not self._writes_early():
+            if True not in wanted:
+                self.add(false())
+            return
+        column = (self.tables.build if of == BUILD else self.tables.buildset).c.result
+        self.add(column.is_not(None) if True in wanted else column.is_(None))
+
+    def final(self, wanted: Collection[bool] | None) -> None:
+        """Builds that no other of their job in the buildset came after. 3.19.1 writes down no others."""
+        if wanted is None:
+            return
+        if self.tables.has(BUILD, "final"):
+            self.flag(self.tables.build.c.final, wanted)
+        elif True not in wanted:
+            self.add(false())
+
+    def held(self, wanted: Collection[bool] | None, uuids: Collection[str]) -> None:
+        """Builds whose nodes are held.
+
+        :param uuids: of those, by the scheduler's holds, where the database does not have it.
+        """
+        if wanted is None or len(set(wanted)) != 1:
+            return
+        if self.tables.has(BUILD, "held"):
+            self.flag(self.tables.build.c.held, wanted)
+            return
+        column = self.tables.build.c.uuid
+        if True in wanted:
+            self.columns.add("uuid")
+            self.add(column.in_(sorted(uuids)) if uuids else false())
+        elif uuids:
+            self.add(or_(column.is_(None), column.not_in(sorted(uuids))))
+
+    def _writes_early(self) -> bool:
+        """Whether there are rows of what is still going on, as from 4.x on."""
+        return self.tables.has(BUILD, "final") or self.tables.has(BUILDSET, "event_timestamp")
+
+    def _same(self, column: Any, values: Sequence[str]) -> ColumnElement[bool]:
+        possible = [value for value in values if _possible(value)]
+        if not possible:
+            return false()
+        found: ColumnElement[bool] = column == possible[0] if len(possible) == 1 else column.in_(possible)
+        if self._dialect.name not in ("mysql", "mariadb"):
+            return found
+        # There `=` takes capitals for small letters. It finds rows by an index; the second comparison looks closely.
+        closely = _closely(column)
+        return and_(found, closely.in_(possible))
+
+    def _like(self, column: Any, value: str) -> ColumnElement[bool]:
+        if self._dialect.name == "sqlite":  # whose LIKE takes capitals for small letters
+            pattern = "".join(f"[{c}]" if c in "?[" else c for c in value)
+            return column.op("GLOB", is_comparison=True)(pattern)  # type: ignore[no-any-return]
+        pattern = value
+        for special in (ESCAPE, "%", "_"):
+            pattern = pattern.replace(special, ESCAPE + special)
+        if self._dialect.name in ("mysql", "mariadb"):
+            column = _closely(column)
+        return column.like(pattern.replace(WILDCARD, "%"), escape=ESCAPE)  # type: ignore[no-any-return]
+
+
+def _closely(column: Any) -> Any:
+    return cast(column, VARCHAR(255, charset="utf8mb4")).collate("utf8mb4_bin")
+
+
+def _possible(value: str) -> bool:
+    """Whether a database can have the text: not with a NUL, nor with half a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
