@@ -19,11 +19,10 @@ OWN_LOGGING = "/etc/zookeeper/conf"
 class ZooKeeperServer:
     """`start`, `stop` and `kill` as a test likes; what it holds stays in its folder."""
 
-    def __init__(self, folder: Path, secure: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         if not JAR.exists() or which("java") is None:
             missing("ZooKeeper (Debian's zookeeper)")
         self.port = free_port()
-        self.secure_port = free_port() if secure else None
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         lines = [
@@ -36,13 +35,6 @@ class ZooKeeperServer:
             "admin.enableServer=false",
             "4lw.commands.whitelist=*",
         ]
-        if secure:
-            lines += [
-                f"secureClientPort={self.secure_port}",
-                "secureClientPortAddress=127.0.0.1",
-                "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
-                *(f"{name}={value}" for name, value in secure.items()),
-            ]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "zoo.cfg").write_text("\n".join(lines) + "\n")
 

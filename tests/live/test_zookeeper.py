@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import threading
 import time
+from pathlib import Path
+from shutil import which
 
 import pytest
 from kazoo.client import KazooClient
-from services import wait_until
+from services import free_port, listening, missing, wait_until
 from zookeeper_server import ZooKeeperServer
 
 from zuul.web.backends.nodepool import Nodepool
@@ -250,6 +253,39 @@ def test_below_a_chroot(follow, client):
     Actions(nodepool, timeout_seconds=5).delete_node("7")
     assert json.loads(client.get("/chroot/nodepool/nodes/7")[0])["state"] == "deleting"
     soon(lambda: nodepool.nodes().data[0]["state"] == "deleting")
+
+
+@pytest.fixture
+def behind_tls(zookeeper, tls, tmp_path):
+    """A port that speaks TLS, wants a certificate of who comes, and has this ZooKeeper behind it."""
+    if which("haproxy") is None:
+        missing("haproxy")
+    port = free_port()
+    both = tmp_path / "both.pem"
+    both.write_text(Path(tls.cert).read_text() + Path(tls.key).read_text())
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
+        f"listen zookeeper\n bind 127.0.0.1:{port} ssl crt {both} ca-file {tls.ca} verify required\n"
+        f" server zookeeper {zookeeper.hosts}\n"
+    )
+    process = subprocess.Popen(["haproxy", "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
+    wait_until(lambda: listening(port), what="haproxy's port")
+    yield f"127.0.0.1:{port}"
+    process.kill()
+    process.wait(10)
+
+
+def test_with_tls(behind_tls, tls, put):
+    put("nodes/1", NODE)
+    tree = ZooKeeperTree(ZooKeeper(behind_tls, "", SESSION_SECONDS, tls.cert, tls.key, tls.ca))
+    nodepool = Nodepool(tree, stale_seconds=60, timeout_seconds=10)
+    try:
+        assert ids(nodepool) == ["1"]
+        put("nodes/2", NODE)
+        soon(lambda: ids(nodepool) == ["1", "2"])
+    finally:
+        nodepool.close()
 
 
 def test_a_child_of_a_fork_follows_it_too(nodepool, put):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,9 +82,9 @@ class Nodepool:
         self._hides = hides
         self._stale_seconds = stale_seconds
         self._timeout_seconds = timeout_seconds
-        self._lock = threading.Lock()
         self._made: dict[str, tuple[str, list[Row]]] = {}
-        """The last rows of each view, with the version that they were made of."""
+        """The last rows of each view, with the version that they were made of. Entries are replaced as a whole, so it
+        takes no lock."""
 
     @property
     def configured(self) -> bool:
@@ -182,14 +181,12 @@ class Nodepool:
         version = inventory.version(*kinds)
 
         def rows() -> list[Row]:
-            with self._lock:
-                made_of, made = self._made.get(name, ("", []))
+            made_of, made = self._made.get(name, ("", []))
             if made_of == version:
                 return made
             look = inventory.look(*kinds)
             made = make(look)
-            with self._lock:
-                self._made[name] = look.version, made
+            self._made[name] = look.version, made
             return made
 
         return Known(rows, f"{name} {version}", as_of)

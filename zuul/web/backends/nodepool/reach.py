@@ -12,6 +12,10 @@ from zuul.web.errors import Unavailable
 from zuul.web.settings import ZooKeeper
 
 log = logging.getLogger("zuul.web.nodepool")
+"""Of what matters. kazoo has one below it."""
+
+SAME_AGAIN_SECONDS = 60.0
+"""After which kazoo may say the same again: while ZooKeeper is away, it tells of each attempt."""
 
 LONGEST_PAUSE_SECONDS = 1.0
 """Between two attempts to connect."""
@@ -23,7 +27,7 @@ def client_of(zookeeper: ZooKeeper) -> KazooClient:
         f"{zookeeper.hosts}{zookeeper.chroot}",
         timeout=zookeeper.session_timeout_seconds,
         connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": LONGEST_PAUSE_SECONDS},
-        logger=log,
+        logger=_seldom(f"{log.name}.kazoo"),
         **_tls(zookeeper),
     )
 
@@ -51,6 +55,29 @@ def reachable(zookeeper: ZooKeeper, timeout_seconds: float) -> bool:
     finally:
         client.stop()
         client.close()
+
+
+def _seldom(name: str) -> logging.Logger:
+    """A logger that says each thing once in a while."""
+    logger = logging.getLogger(name)
+    if not logger.filters:
+        logger.addFilter(_Seldom())
+    return logger
+
+
+class _Seldom(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = self._said.get(record.getMessage())
+        if said is not None and record.created - said < SAME_AGAIN_SECONDS:
+            return False
+        if len(self._said) > 100:
+            self._said.clear()
+        self._said[record.getMessage()] = record.created
+        return True
 
 
 def _tls(zookeeper: ZooKeeper) -> dict[str, object]:
