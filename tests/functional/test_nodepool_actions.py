@@ -255,10 +255,10 @@ class BreakingTree(MemoryTree):
 
     error: Exception | None = None
 
-    def write(self, path, data, version, deadline=0):
+    def write(self, path, data, version, lock, deadline=0):
         if self.error is not None:
             raise self.error
-        super().write(path, data, version, deadline)
+        super().write(path, data, version, lock, deadline)
 
 
 @pytest.mark.parametrize(

@@ -390,6 +390,27 @@ def test_they_wait_for_our_lock(nodepool, put, client):
     theirs.release()
 
 
+def test_nothing_is_written_once_the_lock_is_gone(nodepool, actions, put, client):
+    put("nodes/1", NODE)
+    soon(lambda: ids(nodepool) == ["1"])
+    tree = nodepool.tree
+
+    class LosingTheLock:
+        counters = tree.counters
+
+        def __getattr__(self, name):
+            if name == "write":  # as when our session ends, and Zuul is next
+                for child in client.get_children("/nodepool/nodes/1/lock"):
+                    client.delete(f"/nodepool/nodes/1/lock/{child}")
+            return getattr(tree, name)
+
+    nodepool.tree = LosingTheLock()
+    with pytest.raises(Conflict, match="has changed"):
+        actions.delete_node("1")
+    nodepool.tree = tree
+    assert json.loads(client.get("/nodepool/nodes/1")[0])["state"] == "ready"
+
+
 def test_only_one_of_many_at_once_has_its_way(actions, put, client):
     put("nodes/1", NODE)
     outcomes = []

@@ -154,12 +154,12 @@ class Actions:
         """Under its lock, give a znode another state, if it is as it must be."""
         with self._told(what) as (tree, deadline):
             tree.read(path, deadline)  # a lock would make a part of what is not there
-            with tree.locked(f"{path}/lock", deadline):
+            with tree.locked(f"{path}/lock", deadline) as lock:
                 data, version = tree.read(path, deadline)
                 znode = _decoded(data)
                 check(znode, tree, deadline)
                 changed = {**znode, **(more or {}), "state": state, "state_time": self._nodepool.clock()}
-                tree.write(path, json.dumps(changed).encode(), version, deadline)
+                tree.write(path, json.dumps(changed).encode(), version, lock, deadline)
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[tuple[Tree, float]]:

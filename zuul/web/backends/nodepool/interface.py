@@ -89,8 +89,12 @@ class Tree(Protocol):
 
     def exists(self, path: str, deadline: float) -> bool: ...
 
-    def write(self, path: str, data: bytes, version: int, deadline: float) -> None:
-        """:raises Changed: it has not the version any more."""
+    def write(self, path: str, data: bytes, version: int, lock: str, deadline: float) -> None:
+        """Write a znode, if a lock is still there at that moment: it ends with our session.
+
+        :param lock: as `locked` gives it.
+        :raises Changed: it has not the version any more, or the lock is gone.
+        """
 
     def create(self, path: str, deadline: float) -> None:
         """Make an empty znode, if there is none yet.
@@ -101,8 +105,8 @@ class Tree(Protocol):
     def delete(self, path: str, deadline: float) -> None:
         """Delete a znode without children, if there is one."""
 
-    def locked(self, path: str, deadline: float) -> AbstractContextManager[None]:
-        """Have the lock of a znode, as kazoo's `Lock` at `path` would.
+    def locked(self, path: str, deadline: float) -> AbstractContextManager[str]:
+        """Have the lock of a znode, as kazoo's `Lock` at `path` would; inside it is the path of our part of that.
 
         :raises Locked: somebody else has it.
         """

@@ -45,9 +45,9 @@ class MemoryTree:
         with self._lock:
             return path in self._znodes
 
-    def write(self, path: str, data: bytes, version: int, deadline: float = 0) -> None:
+    def write(self, path: str, data: bytes, version: int, lock: str, deadline: float = 0) -> None:
         with self._lock:
-            if self.read(path)[1] != version:
+            if self.read(path)[1] != version or lock not in self._znodes:
                 raise Changed(path)
             self._set(path, data, version + 1)
 
@@ -70,7 +70,7 @@ class MemoryTree:
                 self._inventory.children(parent, self._children[parent])
 
     @contextlib.contextmanager
-    def locked(self, path: str, deadline: float = 0) -> Iterator[None]:
+    def locked(self, path: str, deadline: float = 0) -> Iterator[str]:
         lock = f"{path}/mine__lock__0000000000"
         with self._lock:
             self.create(path)
@@ -78,7 +78,7 @@ class MemoryTree:
                 raise Locked(path)
             self._add(lock, b"")
         try:
-            yield
+            yield lock
         finally:
             self.delete(lock)
 

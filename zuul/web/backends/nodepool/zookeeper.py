@@ -16,7 +16,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
+from kazoo.exceptions import (
+    BadVersionError,
+    KazooException,
+    NodeExistsError,
+    NoNodeError,
+    RolledBackError,
+    RuntimeInconsistency,
+)
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
 
@@ -35,6 +42,7 @@ LOCK_SECONDS = 2.0
 AGAIN_SECONDS = 1.0
 """After which the tree is read again, if that failed."""
 MOST_LITTER = 1000
+ANY_VERSION = -1
 
 _sequence_of_lock = re.compile(r"__lock__(-?[0-9]{10})$").search
 
@@ -197,13 +205,20 @@ class ZooKeeperTree:
 
     # -- writing
 
-    def write(self, path: str, data: bytes, version: int, deadline: float) -> None:
+    def write(self, path: str, data: bytes, version: int, lock: str, deadline: float) -> None:
         client = self._connected(deadline)
         self.counters.writes += 1
-        try:
-            self._wait(client.set_async(path, data, version), deadline, "writing", sent=True)
-        except BadVersionError as error:
-            raise Changed(path) from error
+        both = client.transaction()
+        both.check(lock, ANY_VERSION)
+        both.set_data(path, data, version)
+        for outcome in self._wait(both.commit_async(), deadline, "writing", sent=True):
+            if isinstance(outcome, BadVersionError):
+                raise Changed(path) from outcome
+            if isinstance(outcome, NoNodeError):
+                self.read(path, deadline)  # either that is gone, or the lock
+                raise Changed(path) from outcome
+            if isinstance(outcome, Exception) and not isinstance(outcome, (RolledBackError, RuntimeInconsistency)):
+                raise Broke(f"ZooKeeper refused the write ({type(outcome).__name__})", sent=False) from outcome
 
     def create(self, path: str, deadline: float) -> None:
         client = self._connected(deadline)
@@ -218,7 +233,7 @@ class ZooKeeperTree:
             self._wait(client.delete_async(path), deadline, "deleting", sent=True)
 
     @contextlib.contextmanager
-    def locked(self, path: str, deadline: float) -> Iterator[None]:
+    def locked(self, path: str, deadline: float) -> Iterator[str]:
         client = self._connected(deadline)
         # Not with those above it: that would make a node anew that has just gone.
         with contextlib.suppress(NodeExistsError):
@@ -228,7 +243,7 @@ class ZooKeeperTree:
             result = client.create_async(f"{path}/{prefix}", b"zuul-rest", ephemeral=True, sequence=True)
             mine = self._wait(result, deadline, "locking")
             self._wait_for_turn(client, path, mine.rpartition("/")[2], min(deadline, time.monotonic() + LOCK_SECONDS))
-            yield
+            yield mine
         finally:
             self._unlock(client, path, prefix)
 
