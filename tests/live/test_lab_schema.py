@@ -6,7 +6,6 @@ from __future__ import annotations
 import configparser
 
 import pytest
-from services import missing
 from sqlalchemy import create_engine, inspect, make_url, select
 from sqlalchemy.dialects import postgresql
 
@@ -21,11 +20,7 @@ def real(lab_conf):
     conf = configparser.RawConfigParser()
     conf.read(lab_conf)
     section = next(name for name in conf.sections() if conf.get(name, "driver", fallback="") == "sql")
-    try:
-        import psycopg2  # noqa: F401
-    except ImportError:
-        missing("psycopg2")
-    engine = create_engine(make_url(conf.get(section, "dburi")).set(drivername="postgresql+psycopg2"))
+    engine = create_engine(make_url(conf.get(section, "dburi")).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         yield connection
     engine.dispose()

@@ -191,7 +191,8 @@ def cors_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str
 
 
 def guard_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
-    return GuardFilter(app, services(global_conf.get("zuul_conf")).settings.rest.max_body_bytes)
+    found = services(global_conf.get("zuul_conf"))
+    return GuardFilter(app, found.settings.rest.max_body_bytes, found.audit if found.guard.enabled else None)
 
 
 def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -202,7 +203,7 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    urls = legacy.url_map(found.scheduler, found.snapshots, found.history, tables.urls(found.nodepool))
+    urls = legacy.url_map(found.scheduler, found.snapshots, found.history, found.guard, tables.urls(found.nodepool))
     content = pecan_application(urls, LEGACY, found.guard)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
@@ -260,12 +261,13 @@ def parts(found: Services) -> list[Part]:
     """The URL maps of these services."""
     settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
     history, nodepool = found.history, found.nodepool
+    of_former_zuuls = legacy.url_map(scheduler, snapshots, history, found.guard)
     return [
         Part("/v1", v1.url_map(settings, scheduler, snapshots, history, found.guard, found.audit, nodepool), V1),
         Part("/api", api.url_map(settings, scheduler, snapshots, history, found.guard, nodepool), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
         Part("", UrlMap(tables.urls(nodepool)), LEGACY, prefix="legacy_"),
-        Part("", legacy.url_map(scheduler, snapshots, history), API, prefix="legacy_", reads_query=False),
+        Part("", of_former_zuuls, API, prefix="legacy_", reads_query=False),
     ]
 
 
