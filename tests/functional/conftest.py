@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 
+import nodepool_tree
 import pytest
 from contract import CheckedApp, checking
 from functional.admins import Acting
@@ -68,10 +69,12 @@ def history_file(tmp_path_factory):
 def making(folder, node, history_file):
     built = []
 
-    def make_app(transport, more_conf="", alter=lambda services: services, history=history_file):
+    def make_app(transport, more_conf="", alter=lambda services: services, history=history_file, tree=...):
         path = folder / f"zuul-{len(built)}.conf"
         path.write_text(ZUUL_CONF.format(history=history) + more_conf)
-        services = application.Services.build(read(str(path)), transport)
+        services = application.Services.build(
+            read(str(path)), transport, tree=nodepool_tree.filled() if tree is ... else tree
+        )
         built.append(services)
         application.provide(str(path), alter(services))
         return CheckedApp(application.load(str(path)), node)
@@ -86,7 +89,7 @@ def making(folder, node, history_file):
 @pytest.fixture
 def make_app(tmp_path, request, history_file):
     """Builds the application; with other lines in zuul.conf, with services that a test has altered, or with another
-    file of builds."""
+    file of builds. Its Nodepool is in memory, unless a test wants another one, or (None) no ZooKeeper."""
     with making(tmp_path, request.node, history_file) as make_app:
         yield make_app
 

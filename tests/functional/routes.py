@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import nodepool_tree as pool
 from wsme.types import isarray, iscomplex
 
 from zuul.web.application import document_of, parts, with_all_options
@@ -58,6 +59,29 @@ EXAMPLES = {
     "/v1/tenants/{tenant}/config-errors": "/v1/tenants/example/config-errors",
     "/v1/tenants/{tenant}/holds": "/v1/tenants/example/holds",
     "/v1/tenants/{tenant}/holds/{request_id}": "/v1/tenants/example/holds/0000000001",
+    "/v1/tenants/{tenant}/labels": "/v1/tenants/example/labels",
+    "/v1/tenants/{tenant}/nodes": "/v1/tenants/example/nodes",
+    "/v1/tenants/{tenant}/nodes/{node}": f"/v1/tenants/example/nodes/{pool.READY}",
+    "/v1/nodepool/labels": "/v1/nodepool/labels",
+    "/v1/nodepool/labels/{label}": "/v1/nodepool/labels/debian-small",
+    "/v1/nodepool/nodes": "/v1/nodepool/nodes",
+    "/v1/nodepool/nodes/{node}": f"/v1/nodepool/nodes/{pool.READY}",
+    "/v1/nodepool/nodes/{node}/hold": f"/v1/nodepool/nodes/{pool.READY}/hold",
+    "/v1/nodepool/nodes/{node}/release": f"/v1/nodepool/nodes/{pool.HELD}/release",
+    "/v1/nodepool/requests": "/v1/nodepool/requests",
+    "/v1/nodepool/requests/{request}": f"/v1/nodepool/requests/{pool.REQUEST}",
+    "/v1/nodepool/launchers": "/v1/nodepool/launchers",
+    "/v1/nodepool/launchers/{launcher}": f"/v1/nodepool/launchers/{pool.LAUNCHER}",
+    "/v1/nodepool/providers": "/v1/nodepool/providers",
+    "/v1/nodepool/providers/{provider}": "/v1/nodepool/providers/cloud-one",
+    "/v1/nodepool/images": "/v1/nodepool/images",
+    "/v1/nodepool/images/{image}": f"/v1/nodepool/images/{pool.IMAGE}",
+    "/v1/nodepool/images/{image}/builds": f"/v1/nodepool/images/{pool.IMAGE}/builds",
+    "/v1/nodepool/images/{image}/pause": f"/v1/nodepool/images/{pool.IMAGE}/pause",
+    "/v1/nodepool/builds": "/v1/nodepool/builds",
+    "/v1/nodepool/builds/{build}": f"/v1/nodepool/builds/{pool.BUILD}",
+    "/v1/nodepool/uploads": "/v1/nodepool/uploads",
+    "/v1/nodepool/uploads/{upload}": f"/v1/nodepool/uploads/{pool.UPLOAD}",
     "/api": "/api",
     "/api/info": "/api/info",
     "/api/authorizations": "/api/authorizations",
@@ -92,7 +116,16 @@ EXAMPLES = {
     "/api/tenant/{tenant}/badge": "/api/tenant/example/badge",
     "/api/tenant/{tenant}/autohold": "/api/tenant/example/autohold",
     "/api/tenant/{tenant}/autohold/{request_id}": "/api/tenant/example/autohold/0000000001",
+    "/api/tenant/{tenant}/labels": "/api/tenant/example/labels",
+    "/api/tenant/{tenant}/nodes": "/api/tenant/example/nodes",
+    "/api/tenant/{tenant}/nodes/{node}": f"/api/tenant/example/nodes/{pool.READY}",
     "/": "/",
+    "/node-list": "/node-list",
+    "/label-list": "/label-list",
+    "/image-list": "/image-list",
+    "/dib-image-list": "/dib-image-list",
+    "/request-list": "/request-list",
+    "/ready": "/ready",
     "/tenants.json": "/tenants.json",
     "/console-stream": "/console-stream",
     "/{tenant}/console-stream": "/example/console-stream",
@@ -160,10 +193,11 @@ def type_name(described: Described) -> str:
         found = [forms[name] for name in responses.get("200", {}).get("content", ())]
         return ", ".join(["websocket"] * ("101" in responses) + found)
     if described.route.controller.exposed.content_type == "text/plain":
-        return "text"
+        return "text, or JSON" if described.route.controller.exposed.table else "text"
     result = described.result
     if described.route.method != "GET":
-        return "nothing" if result is None else "`true`"
+        created = described.route.controller.exposed.created
+        return "nothing" if result is None else "`null`" if created else "`true`"
     row_type = result.item_type if isarray(result) else result
     name = row_type.__name__ if iscomplex(row_type) else "object"
     return f"list of {name}" if isarray(result) else name

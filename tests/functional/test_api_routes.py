@@ -16,6 +16,7 @@ from zuul.web.controllers.authorizations import AuthorizationsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
+from zuul.web.controllers.nodes import LabelsController, NodesController, NodeStateController
 from zuul.web.controllers.pipelines import PipelinesController, StatusController
 from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
 from zuul.web.controllers.streams import is_stream
@@ -41,6 +42,8 @@ JSON_ROUTES = {
     f"{EXAMPLE}/pipelines": PipelinesController.get_all,
     f"{EXAMPLE}/pipeline/gate/project/core/compute/branch/master/freeze-jobs": FreezeJobsController.get,
     f"{EXAMPLE}/config-errors": ConfigErrorsController.get_all,
+    f"{EXAMPLE}/labels": LabelsController.get_all,
+    f"{EXAMPLE}/nodes": NodesController.get_all,
     f"{EXAMPLE}/autohold": HoldsController.get_all,
     f"{EXAMPLE}/autohold/0000000001": HoldsController.get_one,
 }
@@ -55,6 +58,7 @@ WITH_TOKENS = {
     ActionsController.enqueue,
     ActionsController.dequeue,
     ActionsController.promote,
+    NodeStateController.put,  # see test_nodepool_actions.py
     AuthorizationsController.get_of_user,  # and test_authorizations.py
     AuthorizationsController.get_of_root,
     AuthorizationsController.get_of_tenant,
@@ -67,7 +71,7 @@ all_routes = pytest.mark.parametrize("url", ROUTES)
 def test_every_controller_method_that_api_names_is_tested(tmp_path):
     path = tmp_path / "zuul.conf"
     path.write_text("[auth one]\ndriver=HS256\nsecret=x\nrealm=r\nclient_id=c\nissuer_id=i\n")
-    found = routes(api.url_map(read(str(path)), None, None, None, None))
+    found = routes(api.url_map(read(str(path)), None, None, None, None, None))
     elsewhere = [route for route in found if is_stream(route) or is_history(route)]  # test_streams.py, test_history.py
     exposed = {route.controller.__func__ for route in found if route not in elsewhere}
 
@@ -233,7 +237,7 @@ def test_the_tenant_cannot_be_overridden(app, refusal, url):
     assert body["faultstring"] == "unknown query parameter: tenant"
 
 
-@pytest.mark.parametrize("url", [url for url in ROUTES if "/tenant/" in url and not url.endswith("/info")])
+@pytest.mark.parametrize("url", [url for url in ROUTES if "/tenant/" in url and not url.endswith(("/info", "/nodes"))])
 def test_an_unknown_tenant_is_404(app, refusal, url):
     refusal(app.get(url.replace("/tenant/example", "/tenant/nope"), status="*"), 404)
 

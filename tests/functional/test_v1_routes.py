@@ -10,6 +10,7 @@ import re
 from itertools import product
 from xml.etree import ElementTree
 
+import nodepool_tree as pool
 import pytest
 from functional.routes import is_history
 from shapes import undeclared
@@ -26,6 +27,18 @@ EXAMPLE = "/v1/tenants/example"
 GATE = f"{EXAMPLE}/pipelines/gate"
 COMPUTE = f"{EXAMPLE}/projects/core/compute"
 
+OF_NODEPOOL = {
+    "labels": "debian-small",
+    "nodes": pool.READY,
+    "requests": pool.REQUEST,
+    "launchers": pool.LAUNCHER,
+    "providers": "cloud-one",
+    "images": pool.IMAGE,
+    "builds": pool.BUILD,
+    "uploads": pool.UPLOAD,
+}
+"""Names of rows, by the collection that has them."""
+
 ARRAYS = {
     "": "/v1",
     "/connections": "/v1/connections",
@@ -40,6 +53,9 @@ ARRAYS = {
     "/tenants/{tenant}/projects": f"{EXAMPLE}/projects",
     "/tenants/{tenant}/config-errors": f"{EXAMPLE}/config-errors",
     "/tenants/{tenant}/holds": f"{EXAMPLE}/holds",
+    "/tenants/{tenant}/labels": f"{EXAMPLE}/labels",
+    "/tenants/{tenant}/nodes": f"{EXAMPLE}/nodes",
+    **{f"/nodepool/{rows}": f"/v1/nodepool/{rows}" for rows in OF_NODEPOOL},
 }
 STATUS = {"/tenants/{tenant}/status": f"{EXAMPLE}/status"}
 OBJECTS = {
@@ -52,6 +68,8 @@ OBJECTS = {
     "/tenants/{tenant}/pipelines/{pipeline}/items/{item}": f"{GATE}/items/700069,5",
     "/tenants/{tenant}/projects/{project}": COMPUTE,
     "/tenants/{tenant}/holds/{request_id}": f"{EXAMPLE}/holds/0000000001",
+    "/tenants/{tenant}/nodes/{node}": f"{EXAMPLE}/nodes/{pool.READY}",
+    **{f"/nodepool/{rows}/{{{rows[:-1]}}}": f"/v1/nodepool/{rows}/{name}" for rows, name in OF_NODEPOOL.items()},
 }
 TEXTS = {
     "/tenants/{tenant}/projects/{project}/keys/secrets": f"{COMPUTE}/keys/secrets",
@@ -70,7 +88,7 @@ def methods(tmp_path):
     """The exposed method of each route."""
     path = tmp_path / "zuul.conf"
     path.write_text("")
-    found = routes(v1.url_map(read(str(path)), None, None, None, None, None))
+    found = routes(v1.url_map(read(str(path)), None, None, None, None, None, None))
     elsewhere = [route for route in found if is_stream(route) or is_history(route)]  # test_streams.py, test_history.py
     return {route.template: route.controller.exposed for route in found if route not in elsewhere}
 

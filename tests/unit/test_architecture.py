@@ -39,6 +39,7 @@ FLOORS = {
         "renderings",
         "snapshots",
         "sharing",
+        "tables",
     ),
     "backends": ("backends", "resources", "auth"),
     "errors": ("errors", "settings", "rules"),
@@ -47,7 +48,8 @@ FLOORS = {
 
 OWNERS = {
     "gear": ("backends/rpc/gearman_link.py", "backends/rpc/gearman_worker.py"),
-    "kazoo": ("backends/nodepool.py", "backends/rpc/zookeeper.py"),
+    "kazoo": ("backends/nodepool/", "backends/rpc/zookeeper.py"),
+    "prettytable": ("tables.py",),
     "sqlalchemy": ("backends/history/", "backends/spool.py", "sandbox/database.py", "sandbox/history.py"),
     "twisted": ("server.py", "channel.py", "streaming/", "backends/finger.py"),
     "autobahn": ("streaming/",),

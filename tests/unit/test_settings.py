@@ -187,6 +187,7 @@ def test_every_rest_option_is_read(conf):
     values = {
         "rpc_timeout": 2.5,
         "status_stale": 5.0,
+        "nodepool_stale": 6.0,
         "threads": 8,
         "cache_bytes": 2097152,
         "max_body_bytes": 4096,

@@ -19,11 +19,14 @@ from paste.urlmap import URLMap
 from zuul.web.audit import Audit
 from zuul.web.auth import Guard
 from zuul.web.backends.history import History
+from zuul.web.backends.nodepool import Nodepool
+from zuul.web.backends.nodepool.interface import Tree
+from zuul.web.backends.nodepool.zookeeper import ZooKeeperTree
 from zuul.web.backends.rpc.gearman import GearmanTransport
-from zuul.web.backends.rpc.interface import Transport
+from zuul.web.backends.rpc.interface import Transport, WorkerFunctions
 from zuul.web.backends.rpc.local import LocalTransport
 from zuul.web.backends.scheduler import Scheduler
-from zuul.web.controllers import api, legacy, root, v1
+from zuul.web.controllers import api, legacy, root, tables, v1
 from zuul.web.controllers.root import is_pecan_application, pecan_application
 from zuul.web.documentation import Documentation
 from zuul.web.expose import API, LEGACY, V1
@@ -41,10 +44,17 @@ from zuul.web.settings import AuthSection, Gearman, Rest, Settings, Web, read
 from zuul.web.sharing import SharedSnapshots
 from zuul.web.site import Site
 from zuul.web.snapshots import Snapshots
+from zuul.web.urls import UrlMap
 
 OUR_FILTERS = (RequestFilter, CorsFilter, GuardFilter, SnapshotFilter, legacy.LegacyUrls, Documentation)
 
 DEFAULT_PASTE_FILE = os.path.join(os.path.dirname(__file__), "zuul-rest-paste.ini")
+
+WITHOUT_ZUUL: WorkerFunctions = {
+    "zuul:authorize_user": lambda arguments: "false",
+    "zuul:get_admin_tenants": lambda arguments: "[]",
+}
+"""Where there is only a Nodepool, no scheduler's rules make anybody an administrator. All else is 503."""
 
 GlobalConf = dict[str, str]
 
@@ -59,14 +69,21 @@ class Services:
     history: History
     guard: Guard
     audit: Audit
+    nodepool: Nodepool
 
     @classmethod
     def build(
-        cls, settings: Settings, transport: Transport | None = None, *, share_snapshots: bool = False
+        cls,
+        settings: Settings,
+        transport: Transport | None = None,
+        *,
+        tree: Tree | None = None,
+        share_snapshots: bool = False,
     ) -> Services:
         """Wire everything up.
 
         :param transport: another than the settings', for tests.
+        :param tree: another Nodepool than the settings', for tests and the sandbox.
         :param share_snapshots: with the other processes of this host that serve the same zuul.conf.
         """
         scheduler = Scheduler(
@@ -85,9 +102,17 @@ class Services:
             timeout_seconds=settings.rest.sql_timeout,
             connections_each=settings.rest.sql_connections,
         )
-        return cls(settings, scheduler, snapshots, history, Guard(settings.auth, settings.rest, scheduler), Audit())
+        guard = Guard(settings.auth, settings.rest, scheduler)
+        nodepool = Nodepool(
+            tree or (ZooKeeperTree(settings.zookeeper) if settings.zookeeper else None),
+            stale_seconds=settings.rest.nodepool_stale,
+            timeout_seconds=settings.rest.rpc_timeout,
+            hides=guard.protects,
+        )
+        return cls(settings, scheduler, snapshots, history, guard, Audit(), nodepool)
 
     def close(self) -> None:
+        self.nodepool.close()
         self.snapshots.close()
         self.history.close()
         self.scheduler.transport.close()
@@ -95,7 +120,7 @@ class Services:
 
 def _transport(gearman: Gearman | None) -> Transport:
     if gearman is None:
-        return LocalTransport({})  # a Nodepool without Zuul: whatever needs the scheduler is 503
+        return LocalTransport(WITHOUT_ZUUL, "this installation has no [gearman] in its zuul.conf")
     tls = (gearman.ssl_key, gearman.ssl_cert, gearman.ssl_ca)
     complete = (tls[0], tls[1], tls[2]) if tls[0] and tls[1] and tls[2] else None
     return GearmanTransport(gearman.servers, tls=complete)
@@ -140,13 +165,15 @@ def load(zuul_conf: str | None, paste_file: str | None = None) -> WsgiApplicatio
 
 def api_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.history, found.guard)
+    url_map = api.url_map(found.settings, found.scheduler, found.snapshots, found.history, found.guard, found.nodepool)
     return pecan_application(url_map, API, found.guard, found.audit)
 
 
 def v1_app(global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
-    url_map = v1.url_map(found.settings, found.scheduler, found.snapshots, found.history, found.guard, found.audit)
+    url_map = v1.url_map(
+        found.settings, found.scheduler, found.snapshots, found.history, found.guard, found.audit, found.nodepool
+    )
     return pecan_application(url_map, V1, found.guard, found.audit)
 
 
@@ -176,8 +203,8 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    url_map = legacy.url_map(found.scheduler, found.snapshots, found.history, found.guard)
-    content = pecan_application(url_map, LEGACY, found.guard)
+    urls = legacy.url_map(found.scheduler, found.snapshots, found.history, found.guard, tables.urls(found.nodepool))
+    content = pecan_application(urls, LEGACY, found.guard)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 
@@ -233,11 +260,13 @@ def _status_urls(application: object, found: Services) -> StatusUrls:
 def parts(found: Services) -> list[Part]:
     """The URL maps of these services."""
     settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
-    of_former_zuuls = legacy.url_map(scheduler, snapshots, found.history, found.guard)
+    history, nodepool = found.history, found.nodepool
+    of_former_zuuls = legacy.url_map(scheduler, snapshots, history, found.guard)
     return [
-        Part("/v1", v1.url_map(settings, scheduler, snapshots, found.history, found.guard, found.audit), V1),
-        Part("/api", api.url_map(settings, scheduler, snapshots, found.history, found.guard), API, prefix="api_"),
+        Part("/v1", v1.url_map(settings, scheduler, snapshots, history, found.guard, found.audit, nodepool), V1),
+        Part("/api", api.url_map(settings, scheduler, snapshots, history, found.guard, nodepool), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
+        Part("", UrlMap(tables.urls(nodepool)), LEGACY, prefix="legacy_"),
         Part("", of_former_zuuls, API, prefix="legacy_", reads_query=False),
     ]
 

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import logging.config
 import os
 import re
 import sys
 import time
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from zuul.web.settings import PLACES, ConfigError, Settings, Web, read
+
+if TYPE_CHECKING:
+    from zuul.web.sandbox.scheduler import SandboxScheduler
 
 SANDBOX_TOKEN_SECONDS = 86400
 
@@ -62,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--items", type=int, help="about how many changes are in its pipelines")
     sandbox.add_argument(
         "--speed", type=float, default=1.0, help="how much faster than real time it runs (%(default)s)"
+    )
+    sandbox.add_argument(
+        "--zookeeper",
+        metavar="HOSTS",
+        help="fill this ZooKeeper (HOST:PORT[,...][/CHROOT]) with its Nodepool, instead of keeping that in memory",
     )
     sandbox.add_argument(
         "--history", type=int, default=20_000, metavar="BUILDS", help="how many it has had in a year (%(default)s)"
@@ -217,12 +227,37 @@ def _sandbox(options: argparse.Namespace) -> int:
 
         with listen_socket(options.address, 0) as probe:
             options.port = probe.getsockname()[1]
-    with Sandbox(scheduler, options.address, options.port, history) as sandbox:
+    with (
+        Sandbox(scheduler, options.address, options.port, history, options.zookeeper) as sandbox,
+        _filled(read(sandbox.zuul_conf), scheduler),
+    ):
         build = scheduler.last_to_end(scheduler.tenants[0])
         settings = read(sandbox.zuul_conf)
         token = mint(settings.auth[0], "admin", scheduler.tenants, SANDBOX_TOKEN_SECONDS)
         _print_welcome(options.address, options.port, scheduler.tenants, build.uuid if build else None, token)
         return _run(sandbox.zuul_conf, None, settings)
+
+
+@contextlib.contextmanager
+def _filled(settings: Settings, scheduler: SandboxScheduler) -> Iterator[None]:
+    """In here the sandbox has its Nodepool: in the ZooKeeper of the settings, or in memory."""
+    from zuul.web.application import Services, provide
+    from zuul.web.backends.nodepool.filling import Filling
+    from zuul.web.backends.nodepool.memory import MemoryTree
+    from zuul.web.errors import Unavailable
+    from zuul.web.sandbox.nodepool import SandboxNodepool
+
+    with contextlib.ExitStack() as stack:
+        if settings.zookeeper is not None:
+            try:
+                znodes: Filling | MemoryTree = stack.enter_context(Filling(settings.zookeeper))
+            except Unavailable as error:
+                raise ConfigError(f"--zookeeper: {error}.") from error
+        else:
+            znodes = MemoryTree()
+            provide(settings.path, Services.build(settings, tree=znodes))
+        stack.enter_context(SandboxNodepool(scheduler.need_of_nodes, znodes))
+        yield
 
 
 def _print_welcome(address: str, port: int, tenants: list[str], build: str | None, token: str) -> None:
@@ -235,6 +270,8 @@ def _print_welcome(address: str, port: int, tenants: list[str], build: str | Non
         f"  curl {base}/api/tenants\n"
         f"  curl --compressed {base}/api/tenant/{tenants[0]}/status\n"
         f"  curl -i '{base}/v1/tenants/{tenants[0]}/jobs?limit=3'\n"
+        f"  curl '{base}/v1/nodepool/nodes?state=in-use&fields=id,type,hostname'\n"
+        f"  curl {base}/label-list\n"
         f"  curl '{base}/v1/tenants/{tenants[0]}/builds/{build or 'UUID'}/log?follow=true'\n\n"
         "With the token of an administrator of all tenants, good for a day:\n\n"
         f"  TOKEN={token}\n"

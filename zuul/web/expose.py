@@ -10,6 +10,7 @@ queries.py reads them. A method returns
     a `Reply`                        bytes of the scheduler's, which the type describes
     a `Snapshot`                     the same of a status, with all its header fields
     a `Listing`                      a page that a database has chosen
+    a `Table`                        text, or JSON for who prefers that (tables.py)
 
 What becomes of it is a matter of the map that the URL is in (its `Dialect`): below /api a reply goes out as it came,
 below /v1 it has what its type declares, in JSON or XML. In both, collections can be paged, sorted and filtered, and
@@ -42,7 +43,7 @@ from wsme.exc import ClientSideError
 
 from zuul.web import bodies, queries
 from zuul.web.auth import ACTIONS, Guard
-from zuul.web.backends.replies import Document, Listing, Reply, as_declared
+from zuul.web.backends.replies import Document, Known, Listing, Reply, as_declared
 from zuul.web.collections import ATTRIBUTE_PARAMETERS, DEFAULT_LIMIT, Choice, Collection, headers_of
 from zuul.web.errors import BadReply, BadRequest
 from zuul.web.filters import VARY_ACCEPT, wants_page
@@ -51,6 +52,8 @@ from zuul.web.rendering import render_json, render_xml
 from zuul.web.renderings import Rendering, Renderings
 from zuul.web.resources.base import Body, Query
 from zuul.web.snapshots import Snapshot, respond
+from zuul.web.tables import Table
+from zuul.web.tables import respond as respond_with_table
 from zuul.web.urls import Controller, not_here
 
 Forms = Mapping[str, Callable[[Any], bytes]]
@@ -91,6 +94,8 @@ class Exposed:
     :param query: the type of what the parameters ask for, where that is no matter of the type of a row.
     :param action: what it does, for the audit; None: it only reads.
     :param forms: the types of content to choose from, where that is not JSON and XML.
+    :param table: the type of what it sends in place of text to who prefers JSON; None: it sends no table.
+    :param created: whether its success is 201 with null.
     """
 
     def __init__(
@@ -103,12 +108,16 @@ class Exposed:
         query: type[Query] | None,
         action: str | None,
         forms: Forms | None,
+        table: Any = None,
+        created: bool = False,
     ) -> None:
         self.definition = definition
         self.forms = forms
         self.body = body
         self.query = query
         self.action = action
+        self.table = table
+        self.created = created
         self.content_type = content_type
         self.path_names = path_names
         taken = [argument.name for argument in definition.arguments]
@@ -139,6 +148,8 @@ def expose(
     action: str | None = None,
     forms: Forms | None = None,
     public: bool = False,
+    table: Any = None,
+    created: bool = False,
 ) -> Callable[[Controller], Controller]:
     """Declare a controller method.
 
@@ -146,6 +157,8 @@ def expose(
     :param arguments: the WSME types of its arguments.
     :param path: how many of them come from the path; all of them if not said.
     :param public: whether it needs no token even in a protected tenant.
+    :param table: the type of the rows, if it gives a `Table`.
+    :param created: whether its success is 201 with null, as zuul-client 14 wants it.
     :param in_v1: another type of what is sent below /v1. What a method returns has the attributes of both.
     :param body: the type of its last argument, which is what the client sends.
     :param query: the type of its last argument, which is what the parameters ask for.
@@ -167,7 +180,7 @@ def expose(
             V1.name: definition.return_type,
         }
         path_names = [argument.name for argument in definition.arguments[:path]]
-        exposed = Exposed(definition, results, content_type, path_names, body, query, action, forms)
+        exposed = Exposed(definition, results, content_type, path_names, body, query, action, forms, table, created)
         wants_identity = "identity" in inspect.signature(method).parameters
 
         @functools.wraps(method)
@@ -183,9 +196,12 @@ def expose(
                 named = {**named, last_name: _asked(query, request)}
             value = method(self, *given, **named)
             if request.method not in ("GET", "HEAD"):
-                return _answer_to_write(exposed.result(dialect), value)
+                return _answer_to_write(exposed, dialect, value)
             if forms is not None:
                 return _kept_private(request, _response_in_form(request, value, forms))
+            if isinstance(value, Table):
+                answered = respond_with_table(value, request, request.environ.get("zuul.accept", ""), _renderings)
+                return _kept_private(request, answered)
             varies = dialect.xml and content_type == JSON
             xml = varies and prefers_xml(request.environ.get("zuul.accept", ""))
             if isinstance(value, Snapshot) and not (choice or xml):
@@ -197,7 +213,9 @@ def expose(
                 ("Cache-Control", getattr(self, "cache_control", "no-cache")),
             ]
             if isinstance(value, Snapshot):
-                headers.append(_age(value))
+                headers.append(_age(value.fetched))
+            elif isinstance(value, Known):
+                headers.append(_age(value.as_of))
             elif not isinstance(value, Listing) and value.fresh_until is not None:
                 request.environ["zuul.fresh_until"] = value.fresh_until
             if isinstance(value, Listing):
@@ -276,13 +294,14 @@ def sent(body: type[Body], request: webob.Request) -> Body:
     return found
 
 
-def _answer_to_write(datatype: Any, value: Any) -> webob.Response:
+def _answer_to_write(exposed: Exposed, dialect: Dialect, value: Any) -> webob.Response:
+    datatype = exposed.result(dialect)
     headers = [("Cache-Control", "no-store")]
     if datatype is None:
         return webob.Response(status=204, headerlist=headers, app_iter=[])
     content = json.dumps(wsme.rest.json.tojson(datatype, value)).encode()
     headers += [("Content-Type", f"{JSON}; charset=utf-8"), ("Content-Length", str(len(content)))]
-    return webob.Response(status=200, headerlist=headers, app_iter=[content])
+    return webob.Response(status=201 if exposed.created else 200, headerlist=headers, app_iter=[content])
 
 
 def _arguments(
@@ -400,7 +419,7 @@ def _snapshot_response(request: webob.Request, snapshot: Snapshot, dialect: Dial
     answer = respond(
         snapshot, fields.get("Accept-Encoding", ""), fields.get("If-None-Match"), fields.get("If-Modified-Since")
     )
-    headers = [*answer.headers, _age(snapshot)]
+    headers = [*answer.headers, _age(snapshot.fetched)]
     if dialect.expires:
         headers.append(snapshot.expires)
     if dialect.xml:
@@ -415,5 +434,5 @@ def _kept_private(request: webob.Request, response: webob.Response) -> webob.Res
     return response
 
 
-def _age(snapshot: Snapshot) -> tuple[str, str]:
-    return ("Age", str(max(0, int(time.monotonic() - snapshot.fetched))))
+def _age(as_of: float) -> tuple[str, str]:
+    return ("Age", str(max(0, int(time.monotonic() - as_of))))

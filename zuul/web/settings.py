@@ -230,6 +230,9 @@ class Rest:
     status_stale: float = option(
         number(1, 86400), 60.0, "How old a status may be when the scheduler does not answer.", unit="seconds"
     )
+    nodepool_stale: float = option(
+        number(1, 86400), 300.0, "How old what we know of Nodepool may be when ZooKeeper is away.", unit="seconds"
+    )
     threads: int = option(whole(1, 1024), 64, "Worker threads of the all-in-one server.", unit="threads")
     cache_bytes: int = option(
         whole(1024**2, 16 * GIBIBYTE), 64 * 1024**2, "Bound of the cache of scheduler replies.", unit="bytes"

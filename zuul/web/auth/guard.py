@@ -102,7 +102,7 @@ class Guard:
     def is_admin(self, identity: Identity, tenant: str | None) -> bool:
         """Whether it is an administrator of this tenant, or (None) of any."""
         if tenant is None:
-            return bool(self.admin_tenants(identity))
+            return bool(identity.admin_of or self.admin_tenants(identity))
         if tenant in identity.admin_of:
             return True
         claims = dict(identity.claims)

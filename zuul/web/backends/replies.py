@@ -104,6 +104,17 @@ class Document:
         return self._make()
 
 
+class Known(Document):
+    """What we know without asking anybody, as somebody tells us of changes.
+
+    :param as_of: the last moment at which all of it was certainly so, in monotonic seconds.
+    """
+
+    def __init__(self, make: Callable[[], Any], version: str, as_of: float) -> None:
+        super().__init__(make, version)
+        self.as_of = as_of
+
+
 @dataclass(frozen=True)
 class Listing:
     """Rows that a backend has chosen, sorted and cut to a page by itself.

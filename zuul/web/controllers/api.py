@@ -7,6 +7,8 @@ from typing import Any
 
 from zuul.web.auth import Guard
 from zuul.web.backends.history import History
+from zuul.web.backends.nodepool import Nodepool
+from zuul.web.backends.nodepool.actions import Actions
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.actions import ActionsController
 from zuul.web.controllers.authorizations import AuthorizationsController
@@ -15,6 +17,7 @@ from zuul.web.controllers.builds import BuildsController, BuildsetsController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import IndexController, InfoController
 from zuul.web.controllers.jobs import JobsController
+from zuul.web.controllers.nodes import LabelsController, NodesController, NodeStateController
 from zuul.web.controllers.pipelines import PipelinesController, StatusController
 from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
 from zuul.web.controllers.streams import STREAMS, StreamUrl
@@ -62,8 +65,16 @@ LINKS = {
 FROZEN = "{project}/branch/{branch}/freeze-jobs"
 
 
-def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, history: History, guard: Guard) -> UrlMap:
+def url_map(
+    settings: Settings,
+    scheduler: Scheduler,
+    snapshots: Snapshots,
+    history: History,
+    guard: Guard,
+    nodepool: Nodepool,
+) -> UrlMap:
     """Every URL below /api, on one screen."""
+    node_actions = Actions(nodepool, timeout_seconds=settings.rest.rpc_timeout)
 
     def tenant(name: str) -> dict[str, Any]:
         jobs = JobsController(scheduler, name)
@@ -74,6 +85,9 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, hist
         status = StatusController(snapshots, name)
         builds = BuildsController(history, name)
         buildsets = BuildsetsController(history, name)
+        labels = LabelsController(scheduler, nodepool, name)
+        nodes = NodesController(scheduler, nodepool, name)
+        node = Url(segments=1, put=NodeStateController(node_actions, guard, name).put if settings.auth else None)
 
         hold = Url(segments=1, get=holds.get_one, delete=holds.delete if settings.auth else absent)
         # Upstream has these only where tokens can be checked; elsewhere they are (unknown) projects.
@@ -104,6 +118,8 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, hist
             "project": Url(segments=None, get=projects.get_one, endings=of_project),
             "pipeline": UrlOf("pipeline", pipeline),
             "pipelines": Url(get=PipelinesController(scheduler, name).get_all),
+            "labels": Url(get=labels.get_all),
+            "nodes": UrlMap({}, index=Url(get=nodes.get_all), other=node if settings.auth else None),
             "key": Url(segments=None, template="{project}.pub", get=keys.get_secrets),
             "project-ssh-key": Url(segments=None, template="{project}.pub", get=keys.get_ssh),
             "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),

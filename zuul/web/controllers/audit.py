@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zuul.web.audit import Audit
+from zuul.web.audit import Audit, Row
 from zuul.web.auth import Guard, Identity
 from zuul.web.backends.replies import Document
 from zuul.web.expose import expose, requires
@@ -23,7 +23,7 @@ class AuditController:
     @requires("audit")
     @expose([AuditEntry], str, path=0)
     def get_all(self, tenant: str | None = None, *, identity: Identity) -> Document:
-        """The last calls that did something in your tenants or tried to, the newest first.
+        """The last calls that did something in your tenants, or to nodes and images, or tried to, the newest first.
 
         Those that the one process which answers has served since it began, 1000 at most: where there are several, each
         has its own. The log has all of them.
@@ -31,5 +31,10 @@ class AuditController:
         :param tenant: only calls in this tenant.
         """
         mine = set(self._guard.admin_tenants(identity))
-        rows = [row for row in self._audit.rows() if row["tenant"] in mine and tenant in (None, row["tenant"])]
+        rows = [row for row in self._audit.rows() if _is_of(row, mine) and tenant in (None, row["tenant"])]
         return Document.of(rows)
+
+
+def _is_of(row: Row, tenants: set[str]) -> bool:
+    """Whether those who administer these tenants may see it. What reached no action may be about any tenant."""
+    return row["tenant"] in tenants or (row["tenant"] is None and row["action"] is not None)

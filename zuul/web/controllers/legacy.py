@@ -13,7 +13,8 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode
 
 from wsme.types import text
 
@@ -35,8 +36,17 @@ from zuul.web.snapshots import Snapshot, Snapshots
 from zuul.web.urls import Url, UrlMap, UrlOf
 
 
-def url_map(scheduler: Scheduler, snapshots: Snapshots, history: History, guard: Guard) -> UrlMap:
-    """Every legacy URL with content. To those of Zuul 2 `LegacyUrls` has added the tenant."""
+def url_map(
+    scheduler: Scheduler,
+    snapshots: Snapshots,
+    history: History,
+    guard: Guard,
+    of_nodepool: dict[str, Any] | None = None,
+) -> UrlMap:
+    """Every legacy URL with content. To those of Zuul 2 `LegacyUrls` has added the tenant.
+
+    :param of_nodepool: Nodepool's (tables.py).
+    """
 
     def tenant(name: str) -> UrlMap:
         status = Url(get=StatusController(snapshots, name).get)
@@ -63,6 +73,7 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots, history: History, guard:
         {
             "tenants.json": Url(get=TenantsController(scheduler, guard).get_all),
             "console-stream": StreamUrl(STREAMS.console),
+            **(of_nodepool or {}),
         },
         other=UrlOf("tenant", tenant),
     )
@@ -72,6 +83,9 @@ _with_content = re.compile(
     r"/(?:status|status\.json|status/change/[^/]+|tenants\.json)"
     r"|/(?P<tenant>[^/]+)/(?:status|status\.json|status/change/[^/]+|jobs\.json|builds\.json|.+\.pub)",
     re.DOTALL,
+).fullmatch
+_of_nodepool = re.compile(
+    r"/(?P<table>node-list|label-list|image-list|dib-image-list|request-list)(?P<json>\.json)?|/ready"
 ).fullmatch
 _is_stream = re.compile(r"(?:/[^/]+)?/console-stream", re.DOTALL).fullmatch
 _html = re.compile(
@@ -218,6 +232,9 @@ class LegacyUrls:
             return self.inner(environ, start_response)
         if _is_stream(path):
             return self._content(environ, start_response)  # of any name, as where streams are served
+        nodepool = _of_nodepool(path)
+        if nodepool is not None:
+            return self._content(_for_table(environ, nodepool), start_response)
         if self.has_pages and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             page = self._page_of_today(path)
             if page is not None:
@@ -256,6 +273,17 @@ class LegacyUrls:
         if name is not None and (whitelabel is None or name != whitelabel.encode().decode("latin-1")):
             return f"{up}t/{quote(name.encode('latin-1'), safe='')}/{old['page']}"
         return f"{up}{old['page']}" if whitelabel is not None else None
+
+
+def _for_table(environ: Environ, url: re.Match[str]) -> Environ:
+    """The request as it would be today: of a table without `.json`, with the parameters that tables have."""
+    if url["json"]:
+        environ["PATH_INFO"] = f"/{url['table']}"
+        environ["HTTP_ACCEPT"] = "application/json"
+    given = parse_qs(environ.get("QUERY_STRING", ""), errors="replace")
+    wanted = {"node-list": ("fields", "node_id"), None: ()}.get(url["table"], ("fields",))
+    environ["QUERY_STRING"] = urlencode({name: given[name][-1] for name in wanted if name in given})
+    return environ
 
 
 def _names(tenants: Reply) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 from zuul.web.audit import Audit
 from zuul.web.auth import Guard
 from zuul.web.backends.history import History
+from zuul.web.backends.nodepool import Nodepool
+from zuul.web.backends.nodepool.actions import Actions
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.controllers.actions import PipelineActionsController
 from zuul.web.controllers.audit import AuditController
@@ -18,6 +20,18 @@ from zuul.web.controllers.directories import DirectoryController
 from zuul.web.controllers.holds import HoldsController
 from zuul.web.controllers.info import InfoController, TenantInfoController
 from zuul.web.controllers.jobs import JobsController
+from zuul.web.controllers.nodepool import (
+    AllLabelsController,
+    AllNodesController,
+    ImageBuildsController,
+    ImagesController,
+    LaunchersController,
+    ProvidersController,
+    RequestsController,
+    UploadsController,
+)
+from zuul.web.controllers.nodepool_actions import ImageActionsController, NodeActionsController
+from zuul.web.controllers.nodes import LabelsController, NodesController
 from zuul.web.controllers.pipelines import ItemsController, PipelinesController, StatusController
 from zuul.web.controllers.projects import FreezeJobsController, KeysController, ProjectsController
 from zuul.web.controllers.streams import STREAMS, StreamUrl
@@ -30,7 +44,13 @@ FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
 
 def url_map(
-    settings: Settings, scheduler: Scheduler, snapshots: Snapshots, history: History, guard: Guard, audit: Audit
+    settings: Settings,
+    scheduler: Scheduler,
+    snapshots: Snapshots,
+    history: History,
+    guard: Guard,
+    audit: Audit,
+    nodepool: Nodepool,
 ) -> UrlMap:
     """Every URL below /v1, on one screen."""
     tenants = TenantsController(scheduler, guard)
@@ -58,6 +78,9 @@ def url_map(
 
         def build(uuid: str) -> UrlMap:
             return UrlMap({"log": StreamUrl(STREAMS.log)}, index=Url(given=(uuid,), get=builds.get_one))
+
+        nodes = NodesController(scheduler, nodepool, name)
+        nodes_of_tenant = UrlMap({}, index=Url(get=nodes.get_all_of_tenant), other=Url(segments=1, get=nodes.get_one))
 
         def pipeline(pipeline_name: str) -> UrlMap:
             items = ItemsController(snapshots, name, pipeline_name)
@@ -87,6 +110,8 @@ def url_map(
                 "projects": collection(projects, Url(segments=None, get=projects.get_one, endings=keys_of_project)),
                 "config-errors": Url(get=ConfigErrorsController(scheduler, name).get_all),
                 "holds": collection(holds, hold, post=with_token(holds.create)),
+                "labels": Url(get=LabelsController(scheduler, nodepool, name).get_all),
+                "nodes": nodes_of_tenant,
                 "builds": collection(builds, UrlOf("uuid", build)),
                 "build-times": Url(get=builds.get_times),
                 "latest-builds": Url(get=builds.get_latest),
@@ -98,11 +123,52 @@ def url_map(
             index=Url(given=(name,), get=tenants.get_one),
         )
 
+    def of_nodepool() -> UrlMap:
+        labels, nodes, requests = (
+            AllLabelsController(nodepool),
+            AllNodesController(nodepool),
+            RequestsController(nodepool),
+        )
+        launchers, providers = LaunchersController(nodepool), ProvidersController(nodepool)
+        images, builds, uploads = (
+            ImagesController(nodepool),
+            ImageBuildsController(nodepool),
+            UploadsController(nodepool),
+        )
+        actions = Actions(nodepool, timeout_seconds=settings.rest.rpc_timeout)
+        of_nodes, of_images = NodeActionsController(actions, guard), ImageActionsController(actions)
+
+        def node(node_id: str) -> UrlMap:
+            one = Url(given=(node_id,), get=nodes.get_one, delete=with_token(of_nodes.delete))
+            hold, release = Url(given=(node_id,), post=of_nodes.hold), Url(given=(node_id,), post=of_nodes.release)
+            return UrlMap({"hold": hold, "release": release} if settings.auth else {}, index=one)
+
+        def image(name: str) -> UrlMap:
+            pause = Url(given=(name,), put=of_images.pause, delete=of_images.unpause)
+            request = {"builds": Url(given=(name,), post=of_images.request_build), "pause": pause}
+            return UrlMap(request if settings.auth else {}, index=Url(given=(name,), get=images.get_one))
+
+        build = Url(segments=1, get=builds.get_one, delete=with_token(of_images.delete_build))
+        upload = Url(segments=1, get=uploads.get_one, delete=with_token(of_images.delete_upload))
+        return UrlMap(
+            {
+                "labels": collection(labels, Url(segments=None, get=labels.get_one)),
+                "nodes": collection(nodes, UrlOf("node", node)),
+                "requests": collection(requests, Url(segments=1, get=requests.get_one)),
+                "launchers": collection(launchers, Url(segments=1, get=launchers.get_one)),
+                "providers": collection(providers, Url(segments=1, get=providers.get_one)),
+                "images": collection(images, UrlOf("image", image)),
+                "builds": collection(builds, build),
+                "uploads": collection(uploads, upload),
+            }
+        )
+
     whole = UrlMap(
         {
             "info": Url(get=InfoController(settings).get),
             "connections": collection(connections, Url(segments=1, get=connections.get_one)),
             **(of_token if settings.auth else {}),
+            "nodepool": of_nodepool(),
             "tenants": collection(tenants, UrlOf("tenant", tenant)),
         },
         index=Url(with_mount=True, get=directory.get),

@@ -25,8 +25,9 @@ HEADERS: dict[str, tuple[bool, str, str]] = {
     "Cache-Control": (True, "string", "For how long it may be used again without asking."),
     "X-Request-Id": (True, "string", "Names the request in the log: the client's own X-Request-Id, if it sent one."),
     "Access-Control-Allow-Origin": (False, "string", "`*`: pages of any origin may read it."),
-    "Age": (True, "integer", "Seconds since the scheduler was asked."),
+    "Age": (True, "integer", "Seconds since all of it was certainly so."),
     "Last-Modified": (False, "string", "When it was first seen like this. Not where parts of it were asked for."),
+    "Expires": (False, "string", "Until when it may be used again without asking."),
     "X-Total": (True, "integer", "How many rows there are, on all pages."),
     "X-Total-If-Known": (False, "integer", "`X-Total`: how many rows there are, on all pages, if this is the last."),
     "X-Limit": (False, "integer", "How many rows a page has at most; not where there is no limit."),
@@ -47,6 +48,7 @@ OF_ALL = ("ETag", "Vary", "Cache-Control", "X-Request-Id", "Access-Control-Allow
 OF_ARRAYS = ("X-Total", "X-Limit", "X-Marker", "X-Offset", "Link")
 OF_LISTINGS = ("X-Total-If-Known", "X-Limit", "X-Marker", "X-Offset", "Link")
 OF_SNAPSHOTS = ("Age", "Last-Modified")
+OF_TABLES = ("Last-Modified", "Expires")
 OF_ACTION = ("Cache-Control", "X-Request-Id")
 OF_ERRORS = ("Cache-Control", "X-Request-Id", "Access-Control-Allow-Origin")
 
@@ -146,10 +148,10 @@ def of_route(
     whole = not (reads_query and exposed.collection(dialect).is_object)
     found: dict[str, Any]
     if route.method != "GET":
-        found = _done(exposed.result(dialect), text, schemas)
+        found = _done(exposed, dialect, text, schemas)
     else:
         schema = (schemas.of if whole else schemas.of_choice)(exposed.result(dialect))
-        found = {"200": _success(route, exposed, dialect, text, schema), "304": "NotModified"}
+        found = {"200": _success(route, exposed, dialect, text, schema, schemas), "304": "NotModified"}
     possible = {*OF_ANY_ROUTE}
     if exposed.collection(dialect).key:
         possible.add(errors.NotFound)  # a marker's row
@@ -185,15 +187,20 @@ def failures(
     return found
 
 
-def _done(result: Any, text: Text, schemas: Schemas) -> dict[str, Any]:
+def _done(exposed: Exposed, dialect: Dialect, text: Text, schemas: Schemas) -> dict[str, Any]:
     """The answer of who has done something."""
+    result = exposed.result(dialect)
     fields = {"headers": {name: name for name in OF_ACTION}}
+    if exposed.created:
+        return {"201": {"description": text.summary, **fields, "content": {JSON: {"schema": {"type": "null"}}}}}
     if result is None:
         return {"204": {"description": text.summary, **fields}}
     return {"200": {"description": text.summary, **fields, "content": {JSON: {"schema": schemas.of(result)}}}}
 
 
-def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schema: Schema) -> Response:
+def _success(
+    route: Route, exposed: Exposed, dialect: Dialect, text: Text, schema: Schema, schemas: Schemas
+) -> Response:
     result = exposed.result(dialect)
     collection = exposed.collection(dialect)
     from_snapshot = gives_snapshot(route.controller)
@@ -202,6 +209,7 @@ def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schem
         *(OF_ARRAYS if collection.pages and not from_snapshot else ()),
         *(OF_LISTINGS if collection.is_array and not collection.pages else ()),
         *(OF_SNAPSHOTS if from_snapshot else ()),
+        *(("Age",) if _gives(route.controller, "Known") else ()),
     ]
     content: dict[str, Any] = {exposed.content_type: {"schema": schema}}
     sample = sample_of(result)
@@ -212,16 +220,23 @@ def _success(route: Route, exposed: Exposed, dialect: Dialect, text: Text, schem
         content[exposed.content_type]["example"] = sample
         if dialect.xml:
             content[XML] = {"schema": {"type": "string"}, "example": render_xml(result, sample).decode()}
+    if exposed.table is not None:
+        content[JSON] = {"schema": schemas.of(exposed.table), "example": sample_of(exposed.table)}
+        names += OF_TABLES
     fields = {name.removesuffix("-If-Known"): name for name in names}
     return {"description": text.summary, "headers": fields, "content": content}
 
 
 def gives_snapshot(controller: Controller) -> bool:
     """Whether it returns a status as it was fetched, with its age."""
-    return bool(inspect.signature(inspect.unwrap(controller)).return_annotation == "Snapshot")
+    return _gives(controller, "Snapshot")
+
+
+def _gives(controller: Controller, of: str) -> bool:
+    return bool(inspect.signature(inspect.unwrap(controller)).return_annotation == of)
 
 
 def _asks_backends(controller: Controller) -> bool:
-    """Whether its class is made with a way to the scheduler or a database."""
+    """Whether its class is made with a way to the scheduler, a database or Nodepool."""
     parameters = inspect.signature(type(controller.__self__)).parameters  # type: ignore[attr-defined]
-    return not parameters.keys().isdisjoint({"scheduler", "snapshots", "history"})
+    return not parameters.keys().isdisjoint({"scheduler", "snapshots", "history", "nodepool"})

@@ -22,6 +22,7 @@ from zuul.web.sandbox.configuration_functions import Arguments, ConfigurationFun
 from zuul.web.sandbox.database import Report
 from zuul.web.sandbox.holds import HoldRequests
 from zuul.web.sandbox.model import Pipeline, Project, Scenario, Tenant
+from zuul.web.sandbox.nodepool import Need, Use
 from zuul.web.sandbox.queues import Build, Item
 from zuul.web.sandbox.reports import report_of
 from zuul.web.sandbox.simulation import Simulation
@@ -117,6 +118,25 @@ class SandboxScheduler:
             self.tenant_list,
         )
         return {f"zuul:{function.__name__}": self._guarded(function) for function in functions}
+
+    def need_of_nodes(self) -> Need:
+        """Which nodes the builds of now have or wait for, and which are held."""
+        with self._lock:
+            simulation = self._advanced()
+            now = simulation.now
+            uses = [
+                Use(build.uuid, build.job.labels, build.nodes, build.execute_time, build.execute_time > now)
+                for build in simulation.builds.values()
+                if build.uuid is not None and build.nodes and build.end_time is None
+            ]
+            labels = {
+                label
+                for tenant in self.scenario.tenants.values()
+                for variants in tenant.jobs.values()
+                for variant in variants
+                for label in (variant.nodes or {}).values()
+            }
+            return Need(now, tuple(sorted(labels)), tuple(uses), tuple(self._holds.all()))
 
     # What is going on
 

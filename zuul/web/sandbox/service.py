@@ -16,6 +16,11 @@ from zuul.web.sandbox.executor import Executor
 from zuul.web.sandbox.history import History
 from zuul.web.sandbox.scheduler import SandboxScheduler
 
+_ZOOKEEPER = """
+[zookeeper]
+hosts={hosts}
+"""
+
 _ZUUL_CONF = """\
 [gearman]
 server=127.0.0.1
@@ -47,10 +52,20 @@ PAST_AFTER_SECONDS = 1.0
 class Sandbox:
     """A context: inside it the scheduler answers; `zuul_conf` is the path of its configuration."""
 
-    def __init__(self, scheduler: SandboxScheduler, address: str, port: int, history: History | None = None) -> None:
-        """:param history: what the scheduler reports to; None: there is no database."""
+    def __init__(
+        self,
+        scheduler: SandboxScheduler,
+        address: str,
+        port: int,
+        history: History | None = None,
+        zookeeper: str | None = None,
+    ) -> None:
+        """:param history: what the scheduler reports to; None: there is no database.
+        :param zookeeper: its hosts, with a chroot; None: there is none in zuul.conf.
+        """
         self.scheduler = scheduler
         self._history = history
+        self._zookeeper = zookeeper
         self._address = address
         self._port = port
 
@@ -77,6 +92,8 @@ class Sandbox:
             if self._history:
                 for name in self.scheduler.scenario.sql_connections:
                     file.write(_CONNECTION.format(name=name, url=self._history.url))
+            if self._zookeeper:
+                file.write(_ZOOKEEPER.format(hosts=self._zookeeper.replace("%", "%%")))
         return self
 
     def __exit__(

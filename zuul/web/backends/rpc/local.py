@@ -17,14 +17,16 @@ log = logging.getLogger("zuul.web.rpc.local")
 class LocalTransport:
     """One thread runs the calls in turn, as the scheduler's RPC thread does."""
 
-    def __init__(self, functions: WorkerFunctions) -> None:
+    def __init__(self, functions: WorkerFunctions, without: str = "nobody offers it") -> None:
+        """:param without: what to say of functions that are not there."""
         self._functions = functions
+        self._without = without
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="local rpc")
         self._closed = False
 
     def call(self, function: str, arguments: Arguments, *, timeout: float, retry: bool) -> bytes:
         if function not in self._functions or self._closed:
-            raise Unavailable(f"nobody offers {function}")
+            raise Unavailable(f"{function}: {self._without}")
         # Through JSON and back, so that nothing passes here that gearman would not carry.
         running: Future[str | bytes | None]
         running = self._executor.submit(self._functions[function], json.loads(json.dumps(arguments)))
