@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urljoin
 
 from history_databases import DATABASES, INDEXED, PLAIN, Databases
 from large_collections import free_port
@@ -222,14 +222,13 @@ class Http:
             self._start()
         path = case.path
         if case.method == "walk":
-            path = self._next or case.path.replace("/walk", "/builds")
+            path = self._next or f"/v1/tenants/{case.tenant}/builds?{urlencode(case.arguments)}"
         seconds, status, headers, body = self._get(path)
         if case.method == "walk":
             link = re.search(r'<([^>]+)>; *rel="?next', headers.get("Link") or "")
             if link is None:
                 raise Failed(f"no next page in {headers.get('Link')}")
-            parts = urlsplit(link[1])
-            self._next = f"{parts.path}?{parts.query}"
+            self._next = urljoin(path, link[1])
         if status == 404 and case.method in ("build", "buildset", "badge"):
             return seconds, 0
         if status != 200:

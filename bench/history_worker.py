@@ -3,8 +3,8 @@
 
     history_worker.py ours|upstream URL
 
-Takes lines of JSON, `[action, method, arguments]`, and answers each with one. `action` is `run` (answers seconds and
-rows), `count` (the statements it takes) or `plan` (each statement, and how the database goes about it). Runs on the
+Takes lines of JSON, `[action, method, arguments]`, and answers each with one. `action` is `run` (answers
+seconds, rows, and how many statements it took) or `plan` (each statement, and how the database goes about it). Runs on the
 Python of either's environment, so it uses no more than 3.8 has.
 """
 
@@ -109,9 +109,11 @@ def main():
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         action, tenant, method, arguments = json.loads(line)
-        statements.taken()
         answer = {}
         try:
+            if action == "plan":  # the first time takes statements that tell ours which columns there are
+                reader.run(method, tenant, dict(arguments))
+            statements.taken()
             began = time.perf_counter()
             answer["rows"] = reader.run(method, tenant, dict(arguments))
             answer["seconds"] = time.perf_counter() - began
