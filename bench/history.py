@@ -10,8 +10,8 @@ PostgreSQL, MariaDB and SQLite hold the same rows, in --work, where they stay fo
 the indexes of upstream's schema and no others (`plain`), and with those that `zuul-rest check` recommends (`indexed`).
 Measured are, one at a time and taking turns: requests to `zuul-rest serve` and to zuul-web, and the bare queries of
 either in a process without HTTP. zuul-web asks the scheduler before each query and looks for the answer every 0.1 s;
-its bare queries are free of that. Needs wants no more than what is named: Debian's postgresql and mariadb-server (those
-of --databases), and for zuul-web a ZooKeeper, and PyMySQL in its environment. Everything listens on 127.0.0.1.
+its bare queries are free of that. Needs Debian's postgresql and mariadb-server (or what --databases names of
+them), and for zuul-web a ZooKeeper, and PyMySQL in its environment. Everything listens on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ from zuul.web.sandbox.scheduler import SandboxScheduler
 TENANT, SMALL_TENANT = "example", "platform.example"
 NOBODY = "nobody-has-this"
 DEADLINE = 30.0
+TOO_LATE = ("not found it within", "statement timeout", "max_statement_time")
+"""What errors say of statements that took longer."""
 NAMES = {"plain": PLAIN, "indexed": INDEXED}
 SIDES = ("ours", "upstream", "ours bare", "upstream bare")
 
@@ -191,7 +193,10 @@ class Cases:
         if names != ("voting",):
             yield (
                 "nobody",
-                {names[0]: 2**31 - 1 if names[0] == "change" else NOBODY, **dict(zip(names[1:], found[0][1:], strict=True))},
+                {
+                    names[0]: 2**31 - 1 if names[0] == "change" else NOBODY,
+                    **dict(zip(names[1:], found[0][1:], strict=True)),
+                },
             )
 
 
@@ -258,6 +263,8 @@ class Http:
         self._values = values
         (folder / "zuul.conf").write_text(CONF.format(**values))
         (folder / "logging.conf").write_text(LOGGING)
+        for name in ("passing.svg", "failing.svg"):  # of upstream's badges
+            (folder / name).write_text("<svg/>")
         words = self._command.format(conf=folder / "zuul.conf").split()
         with (folder / "log").open("w") as log:
             self._process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
@@ -310,7 +317,7 @@ class Bare:
         self._process.stdin.flush()
         answer = self._line(DEADLINE * (5 if action == "plan" else 1))
         if "error" in answer:
-            late = "not found it within" in answer["error"] or "statement timeout" in answer["error"]
+            late = any(words in answer["error"] for words in TOO_LATE)
             raise Slow if late else Failed(answer["error"])
         return answer
 
@@ -432,7 +439,7 @@ def shown(numbers: dict[str, Any] | None) -> str:
     if not numbers:
         return "-"
     if "p50" not in numbers:
-        return str(numbers.get("error", "-"))[:20].split(" ")[0] if "error" in numbers else "-"
+        return str(numbers.get("error", "-")).split(":")[0][:25]
     return f"{numbers['p50']:.1f} / {numbers['p99']:.1f}"
 
 
@@ -450,29 +457,51 @@ def ratio(sides: dict[str, Any], ours: str, theirs: str) -> float | None:
 
 
 def report(files: list[str]) -> str:
-    """Tables in Markdown: a table for each database and schema."""
+    """Markdown: what is slower than upstream's, and a table for each database and schema."""
     documents = [json.loads(Path(file).read_text()) for file in files]
     results = [row for document in documents for row in document["results"]]
     lines = [
         f"p50 / p99 in ms, of {documents[0]['builds']} builds. `:` is ours divided by upstream's (p50); above 1, ours "
-        "is slower. `bare` is the query without HTTP, and `st` its statements, ours and upstream's.",
+        "is slower. `bare` is the query without HTTP, and `st` its statements, ours and upstream's."
     ]
     for schema in NAMES:
         for database in DATABASES:
             rows = [row for row in results if (row["database"], row["indexes"]) == (database, schema)]
-            if not rows:
-                continue
-            lines += ["", f"## {database}, {schema}", ""]
-            lines.append("| case | " + " | ".join((*SIDES[:2], ":", *SIDES[2:], ":", "st")) + " |")
-            lines.append("|---" * 8 + "|")
-            for row in rows:
-                sides = row["sides"]
-                ratios = [ratio(sides, "ours", "upstream"), ratio(sides, "ours bare", "upstream bare")]
-                first, second = ("-" if value is None else f"{value:.2f}" for value in ratios)
-                counts = " / ".join(str(sides.get(side, {}).get("statements", "-")) for side in SIDES[2:])
-                cells = [shown(sides.get(side)) for side in SIDES]
-                lines.append(f"| {' | '.join((row['case'], *cells[:2], first, *cells[2:], second, counts))} |")
+            if rows:
+                lines += ["", f"## {database}, {schema}", "", *_summary(rows), "", *_table(rows)]
     return "\n".join(lines)
+
+
+def _summary(rows: list[dict[str, Any]]) -> Iterator[str]:
+    for ours, theirs in (("ours", "upstream"), ("ours bare", "upstream bare")):
+        ratios = [(value, row["case"]) for row in rows if (value := ratio(row["sides"], ours, theirs)) is not None]
+        if not ratios:
+            continue
+        slower = sorted(((value, case) for value, case in ratios if value > 1), reverse=True)
+        median = statistics.median(value for value, _ in ratios)
+        yield f"- {ours} : {theirs}: {len(ratios)} cases, median {median:.2f}, {len(slower)} above 1" + "".join(
+            f"; {case} {value:.2f}" for value, case in slower
+        )
+    pages = {row["case"]: row["sides"] for row in rows}
+    first = pages.get("builds: first page")
+    for name, sides in pages.items():
+        if first and re.match("builds: (skip|the same by cursor|next pages)", name):
+            for side in SIDES:
+                deep, shallow = sides.get(side, {}), first.get(side, {})
+                if "p50" in deep and "p50" in shallow:
+                    yield f"- {name} : first page, {side}: {deep['p50'] / shallow['p50']:.2f}"
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "| case | " + " | ".join((*SIDES[:2], ":", *SIDES[2:], ":", "st")) + " |"
+    yield "|---" * 8 + "|"
+    for row in rows:
+        sides = row["sides"]
+        ratios = [ratio(sides, "ours", "upstream"), ratio(sides, "ours bare", "upstream bare")]
+        first, second = ("-" if value is None else f"{value:.2f}" for value in ratios)
+        counts = " / ".join(str(sides.get(side, {}).get("statements", "-")) for side in SIDES[2:])
+        cells = [shown(sides.get(side)) for side in SIDES]
+        yield f"| {' | '.join((row['case'], *cells[:2], first, *cells[2:], second, counts))} |"
 
 
 def plans(options: argparse.Namespace, databases: Databases, cases: list[Case]) -> str:
