@@ -100,6 +100,7 @@ EXAMPLES = {
     "/{tenant}/status": "/example/status",
     "/{tenant}/status/change/{change}": f"/example/status/change/{CHANGE}",
     "/{tenant}/jobs.json": "/example/jobs.json",
+    "/{tenant}/builds.json": "/example/builds.json",
     "/{tenant}/keys/{source}/{project}.pub": "/example/keys/gerrit/core/compute.pub",
     "/{tenant}/{project}.pub": "/example/core/compute.pub",
 }

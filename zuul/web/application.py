@@ -175,7 +175,7 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots), LEGACY, found.guard)
+    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots, found.history), LEGACY, found.guard)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 
@@ -235,7 +235,7 @@ def parts(found: Services) -> list[Part]:
         Part("/v1", v1.url_map(settings, scheduler, snapshots, found.history, found.guard, found.audit), V1),
         Part("/api", api.url_map(settings, scheduler, snapshots, found.history, found.guard), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
-        Part("", legacy.url_map(scheduler, snapshots), API, prefix="legacy_", reads_query=False),
+        Part("", legacy.url_map(scheduler, snapshots, found.history), API, prefix="legacy_", reads_query=False),
     ]
 
 

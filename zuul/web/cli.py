@@ -8,6 +8,7 @@ import logging
 import logging.config
 import os
 import sys
+import time
 
 from zuul.web.settings import PLACES, ConfigError, Settings, Web, read
 
@@ -48,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--items", type=int, help="about how many changes are in its pipelines")
     sandbox.add_argument(
         "--speed", type=float, default=1.0, help="how much faster than real time it runs (%(default)s)"
+    )
+    sandbox.add_argument(
+        "--history", type=int, default=20_000, metavar="BUILDS", help="how many it has had in a year (%(default)s)"
+    )
+    sandbox.add_argument(
+        "--history-file", metavar="FILE", help="keep them in this SQLite file, and go on with those that it has"
     )
     sandbox.add_argument("-d", "--debug", action="store_true", help="log everything")
     sandbox.set_defaults(run=_sandbox)
@@ -158,29 +165,43 @@ def _configure_logging(settings: Settings, debug: bool) -> None:
 
 def _sandbox(options: argparse.Namespace) -> int:
     from zuul.web.auth.mint import mint
+    from zuul.web.sandbox.history import History, HistoryError
+    from zuul.web.sandbox.past import MAX_BUILDS
     from zuul.web.sandbox.scenario import ScenarioError, load
     from zuul.web.sandbox.scheduler import SandboxScheduler
     from zuul.web.sandbox.service import Sandbox
+    from zuul.web.sandbox.simulation import warm_up_begin
 
     if not 0 <= options.port <= 65535:
         raise ConfigError("--port must be from 0 to 65535")
     if not 0 < options.speed <= 1000:
         raise ConfigError("--speed must be above 0, and 1000 at most")
+    if not 0 <= options.history <= MAX_BUILDS:
+        raise ConfigError(f"--history must be from 0 to {MAX_BUILDS}")
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("gear").setLevel(logging.CRITICAL)
     try:
-        scheduler = SandboxScheduler(load(options.scenario, options.items), speed=options.speed)
-    except ScenarioError as error:
+        scenario = load(options.scenario, options.items)
+        began = warm_up_begin(time.time(), options.speed)
+        history = History(scenario, builds=options.history, end=began, file=options.history_file)
+        scheduler = SandboxScheduler(
+            scenario,
+            speed=options.speed,
+            seed=history.seed,
+            report_to=history.append,
+            first_change=history.first_change,
+        )
+    except (ScenarioError, HistoryError) as error:
         raise ConfigError(str(error)) from error
     if options.port == 0:
         from zuul.web.server import listen_socket
 
         with listen_socket(options.address, 0) as probe:
             options.port = probe.getsockname()[1]
-    with Sandbox(scheduler, options.address, options.port) as sandbox:
+    with Sandbox(scheduler, options.address, options.port, history) as sandbox:
         build = scheduler.last_to_end(scheduler.tenants[0])
         settings = read(sandbox.zuul_conf)
         token = mint(settings.auth[0], "admin", scheduler.tenants, SANDBOX_TOKEN_SECONDS)

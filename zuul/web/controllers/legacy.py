@@ -17,8 +17,10 @@ from urllib.parse import quote
 
 from wsme.types import text
 
+from zuul.web.backends.history import History
 from zuul.web.backends.replies import Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
+from zuul.web.controllers.builds import BuildsController
 from zuul.web.controllers.jobs import JobsController
 from zuul.web.controllers.pipelines import StatusController
 from zuul.web.controllers.projects import KeysController, without_suffix
@@ -32,7 +34,7 @@ from zuul.web.snapshots import Snapshot, Snapshots
 from zuul.web.urls import Url, UrlMap, UrlOf
 
 
-def url_map(scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
+def url_map(scheduler: Scheduler, snapshots: Snapshots, history: History) -> UrlMap:
     """Every legacy URL with content. To those of Zuul 2 `LegacyUrls` has added the tenant."""
 
     def tenant(name: str) -> UrlMap:
@@ -47,6 +49,7 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
                 "status.json": status,
                 "status": UrlMap({"change": change}, index=status),
                 "jobs.json": Url(get=JobsController(scheduler, name).get_all),
+                "builds.json": Url(get=BuildsController(history, name).get_all),
                 "keys": UrlOf("source", keys_of),
                 "console-stream": StreamUrl(STREAMS.console),
             },
@@ -66,7 +69,7 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots) -> UrlMap:
 
 _with_content = re.compile(
     r"/(?:status|status\.json|status/change/[^/]+|tenants\.json)"
-    r"|/(?P<tenant>[^/]+)/(?:status|status\.json|status/change/[^/]+|jobs\.json|.+\.pub)",
+    r"|/(?P<tenant>[^/]+)/(?:status|status\.json|status/change/[^/]+|jobs\.json|builds\.json|.+\.pub)",
     re.DOTALL,
 ).fullmatch
 _is_stream = re.compile(r"(?:/[^/]+)?/console-stream", re.DOTALL).fullmatch
@@ -234,8 +237,9 @@ class LegacyUrls:
                 environ["PATH_INFO"] = "/" + self._tenants.default().encode().decode("latin-1") + path
         except RestError as error:
             return refuse(error, environ, start_response)
-        # No URL of that time had a query, and none minded one: pages added the time, against caches.
-        environ["QUERY_STRING"] = ""
+        if not path.endswith("/builds.json"):
+            # The other URLs of that time had no query, and none minded one: pages added the time, against caches.
+            environ["QUERY_STRING"] = ""
         return self._content(environ, start_response)
 
     def _page_of_today(self, path: str) -> str | None:

@@ -87,9 +87,9 @@ def revision(project: Project, ref: str, oldrev: str | None, newrev: str | None)
 class ChangeSource:
     """Makes up changes, each with the next number."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, first_change: int = FIRST_CHANGE) -> None:
         self._rng = rng
-        self._number = FIRST_CHANGE
+        self._number = first_change
 
     def make(self, subject: str, project: Project, branch: str) -> Change:
         """A `change`, `commit` or `branch` (see `Pipeline.subject`) that was not there before."""

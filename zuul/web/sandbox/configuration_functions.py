@@ -42,7 +42,7 @@ class ConfigurationFunctions:
 
     def tenant_sql_connection(self, arguments: Arguments) -> str:
         tenant = self._scenario.tenants.get(arguments["tenant"])
-        return json.dumps(tenant.sql_connection if tenant else "")
+        return json.dumps(tenant.sql_connection or "" if tenant else "")
 
     def allowed_labels_get(self, arguments: Arguments) -> str:
         tenant = self._tenant(arguments)

@@ -172,7 +172,8 @@ class Tenant:
     """How many items each pipeline holds about all the time."""
     default_base_job: str
     admin_rules: tuple[AdminRule, ...]
-    sql_connection: str
+    sql_connection: str | None
+    """Where its builds are reported to; None: nowhere."""
     allowed_labels: tuple[str, ...]
     disallowed_labels: tuple[str, ...]
     config_errors: tuple[ConfigError, ...]
@@ -197,3 +198,8 @@ class Scenario:
     log_url: str
     """Where the logs of finished builds are, without a slash at the end."""
     tenants: Mapping[str, Tenant]
+
+    @property
+    def sql_connections(self) -> list[str]:
+        """The names of those that tenants report to."""
+        return sorted({tenant.sql_connection for tenant in self.tenants.values() if tenant.sql_connection})

@@ -301,7 +301,7 @@ class _Reader:
             depth={name: int(depth.number(name, 0, MAX_ITEMS, 0)) for name in self.pipelines},
             default_base_job=self.default_base_job,
             admin_rules=tuple(self.rules[name] for name in section.texts("admin_rules", self.rules)),
-            sql_connection=section.text("sql_connection", "database"),
+            sql_connection=section.text_or_null("sql_connection", "database"),
             allowed_labels=section.texts("allowed_labels"),
             disallowed_labels=section.texts("disallowed_labels"),
             config_errors=tuple(map(self._config_error, section.sections("config_errors"))),

@@ -19,9 +19,11 @@ from typing import Any
 from zuul.web.backends.rpc.interface import WorkerFunction, WorkException
 from zuul.web.sandbox import changes
 from zuul.web.sandbox.configuration_functions import Arguments, ConfigurationFunctions
+from zuul.web.sandbox.database import Report
 from zuul.web.sandbox.holds import HoldRequests
 from zuul.web.sandbox.model import Pipeline, Project, Scenario, Tenant
 from zuul.web.sandbox.queues import Build, Item
+from zuul.web.sandbox.reports import report_of
 from zuul.web.sandbox.simulation import Simulation
 from zuul.web.sandbox.status import StatusView
 
@@ -47,12 +49,17 @@ class SandboxScheduler:
         seed: int = 1,
         clock: Callable[[], float] = time.time,
         log_stream: tuple[str, int] | None = None,
+        report_to: Callable[[Report], None] | None = None,
+        first_change: int = changes.FIRST_CHANGE,
     ) -> None:
         """A scheduler whose pipelines are already busy.
 
         :param speed: how much faster than in a real installation builds run and items arrive.
         :param clock: epoch seconds.
         :param log_stream: host and port of the log stream of running builds; None: there is none.
+        :param report_to: is given what is to be kept of each item that is through, in the order of time; it is called
+            while the lock is held, first for those that were through before anybody looked.
+        :param first_change: where the numbers of changes go on from.
         """
         if not speed > 0:
             raise ValueError(f"the speed must be greater than 0, not {speed}")
@@ -64,7 +71,16 @@ class SandboxScheduler:
         self._rendered: dict[str, tuple[int, str]] = {}
         now = clock()
         self._last_reconfigured = now
-        self._simulation = Simulation(scenario, speed=speed, seed=seed, now=now, on_failure=self._hold_nodes)
+        self._report_to = report_to
+        self._simulation = Simulation(
+            scenario,
+            speed=speed,
+            seed=seed,
+            now=now,
+            on_failure=self._hold_nodes,
+            on_report=self._report,
+            first_change=first_change,
+        )
         for tenant in scenario.tenants.values():
             for hold in tenant.autoholds:
                 self._holds.add(
@@ -358,6 +374,11 @@ class SandboxScheduler:
             for queues in self._simulation.pipelines[tenant.name].values()
             for item in queues.items()
         )
+
+    def _report(self, tenant: Tenant, item: Item, moment: float) -> None:
+        """Tell the history, if there is one. Upstream's reporter is not told of items without jobs."""
+        if self._report_to and tenant.sql_connection and item.jobs:
+            self._report_to(report_of(tenant.name, item, self.scenario.log_url, moment))
 
     def _hold_nodes(self, tenant: Tenant, item: Item, build: Build) -> None:
         project = item.change.project.canonical_name

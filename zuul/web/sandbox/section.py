@@ -41,6 +41,10 @@ class Section:
         """A text, or None where the key is missing or null."""
         return None if self._unread.get(key) is None and self._take(key) is None else self.text(key)
 
+    def text_or_null(self, key: str, default: str) -> str | None:
+        """A text, the default where the key is missing, or None where it is null."""
+        return self.text(key, default) if self._unread.get(key, default) is not None else self._take(key)
+
     def one_of(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
         """A text out of a closed set."""
         value = self._take(key, default)

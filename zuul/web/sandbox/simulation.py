@@ -15,7 +15,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable
 
-from zuul.web.sandbox.changes import Change, ChangeSource
+from zuul.web.sandbox.changes import FIRST_CHANGE, Change, ChangeSource
 from zuul.web.sandbox.layout import FrozenJob, Layout, LayoutError
 from zuul.web.sandbox.model import Project, Scenario, Tenant
 from zuul.web.sandbox.queues import PASSED, Build, ChangeQueue, Item, PipelineQueues
@@ -33,20 +33,38 @@ NON_LIVE_RATE = 0.06
 FAILURES = ("FAILURE",) * 8 + ("POST_FAILURE", "TIMED_OUT")
 
 FailureListener = Callable[[Tenant, Item, Build], None]
+ReportListener = Callable[[Tenant, Item, float], None]
+"""Is told the moment as well, epoch seconds."""
+
+
+def warm_up_begin(now: float, speed: float) -> float:
+    """Since when a world has been running that is first seen now. Nothing is reported that ended before."""
+    return now - WARM_UP_SECONDS / speed
 
 
 class Simulation:
     """The pipelines of all tenants, brought forward by `advance`. Not safe to use from several threads."""
 
-    def __init__(self, scenario: Scenario, *, speed: float, seed: int, now: float, on_failure: FailureListener) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        speed: float,
+        seed: int,
+        now: float,
+        on_failure: FailureListener,
+        on_report: ReportListener,
+        first_change: int = FIRST_CHANGE,
+    ) -> None:
         self.scenario = scenario
         self.pipelines: dict[str, dict[str, PipelineQueues]] = {}
         self.builds: dict[str, Build] = {}
         """The builds of the items in the pipelines, by uuid."""
         self._speed = speed
         self._on_failure = on_failure
+        self._on_report = on_report
         self._rng = random.Random(seed)
-        self._changes = ChangeSource(self._rng)
+        self._changes = ChangeSource(self._rng, first_change)
         self.layouts = {name: Layout(tenant) for name, tenant in scenario.tenants.items()}
         self._candidates = {
             (tenant.name, pipeline): self._choices(tenant, pipeline)
@@ -111,7 +129,7 @@ class Simulation:
     def _begin(self, now: float) -> None:
         """A world that looks as if it had been running for a while."""
         self._forget_builds(tuple(self.builds.values()))
-        self._now = now - WARM_UP_SECONDS / self._speed
+        self._now = warm_up_begin(now, self._speed)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         for tenant in self.scenario.tenants.values():
@@ -198,6 +216,7 @@ class Simulation:
                     self._request_jobs(queues, queue, item)
                 if not ahead and item.active and item.complete():
                     queue.resize(item.succeeded())
+                    self._on_report(self.scenario.tenants[queues.tenant], item, self._now)
                     self._leave(queues, queue, item)
                     reported = True
                     break

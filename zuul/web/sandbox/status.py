@@ -11,6 +11,7 @@ from typing import Any
 
 from zuul.web.sandbox.layout import FrozenJob
 from zuul.web.sandbox.queues import Build, ChangeQueue, Item, PipelineQueues
+from zuul.web.sandbox.reports import build_log_url
 
 ZUUL_VERSION = "3.19.1"
 DEFAULT_FINGER_PORT = 7900
@@ -125,7 +126,7 @@ class StatusView:
             remaining = 0 if build.end_time else max(int(build.estimated_seconds * 1000) - elapsed, 0)
         ended = started and build.end_time is not None
         finger_url = f"finger://{self._finger_host(build)}/{build.uuid}" if started else None
-        log_url = f"{self.log_url}/{str(build.uuid)[:2]}/{build.uuid}/" if ended else None
+        log_url = build_log_url(self.log_url, str(build.uuid)) if ended else None
         return {
             "name": job.name,
             "dependencies": [dependency.name for dependency in job.dependencies],

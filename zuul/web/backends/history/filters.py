@@ -30,15 +30,47 @@ class Conditions:
     def __init__(self, tables: Tables, dialect: Dialect) -> None:
         self.tables = tables
         self._dialect = dialect
-        self.found: list[ColumnElement[bool]] = []
+        self._takes_capitals_for_small = dialect.name in ("mysql", "mariadb")
+        self.on_build: list[ColumnElement[bool]] = []
+        self._on_buildset: list[ColumnElement[bool]] = []
+        self._tenant: list[ColumnElement[bool]] = []
         self.columns: set[str] = set()
         """The columns of which values are asked for exactly, so that an index may find them."""
+        self.chooses_buildsets = False
+        """Whether there is more about buildsets than their tenant."""
+        self.chooses_builds = False
+        """Whether there is more about builds than their number."""
+        self.tenant_only: ColumnElement[bool] | None = None
+        """For MariaDB and MySQL, what an index finds the tenant by. Most rows may be of one tenant, and then that index
+        is the longest way, which they take all the same; so it is only for who asks for the tenant alone."""
 
-    def add(self, condition: ColumnElement[bool]) -> None:
-        self.found.append(condition)
+    @property
+    def on_buildset(self) -> list[ColumnElement[bool]]:
+        """The tenant comes last: it excludes the least, and costs the most where capitals are taken for small."""
+        return [*self._on_buildset, *self._tenant]
+
+    @property
+    def found(self) -> list[ColumnElement[bool]]:
+        """All of them."""
+        return [*self.on_build, *self.on_buildset]
+
+    def add(self, condition: ColumnElement[bool], column: Any) -> None:
+        """A condition on a column."""
+        if column.table is self.tables.build:
+            self.on_build.append(condition)
+            self.chooses_builds = self.chooses_builds or column.name != "id"
+        else:
+            self._on_buildset.append(condition)
+            self.chooses_buildsets = True
 
     def tenant(self, name: str) -> None:
-        self.add(self._same(self.tables.buildset.c.tenant, [name]))
+        """Rows of this tenant alone."""
+        column = self.tables.buildset.c.tenant
+        if self._takes_capitals_for_small and _possible(name):
+            self.tenant_only = column == name
+            self._tenant = [_closely(column) == name]
+        else:
+            self._tenant = [self._same(column, [name])]
 
     def filter(self, column: Any, values: Sequence[Any] | None, *, wildcards: bool = True) -> None:
         """Rows with any of these values there; of some columns, a `*` in a value stands for any text."""
@@ -47,7 +79,7 @@ class Conditions:
         if column.name == "change":
             self.columns.add("change")
             numbers = [value for value in values if 0 <= value <= MAX_INTEGER]
-            self.add(column.in_(numbers) if numbers else false())
+            self.add(column.in_(numbers) if numbers else false(), column)
             return
         of_any = wildcards and column.name in WITH_WILDCARDS
         wild = [value for value in values if of_any and WILDCARD in value]
@@ -55,45 +87,45 @@ class Conditions:
         if not wild:
             self.columns.add(column.name)
         choices = [self._like(column, value) for value in wild if _possible(value)]
-        self.add(or_(*([self._same(column, exact)] if exact else []), *choices) if exact or choices else false())
+        choices += [self._same(column, exact)] if exact else []
+        self.add(or_(*choices) if choices else false(), column)
 
     def exclude(self, column: Any, values: Sequence[str] | None) -> None:
         """Rows without these values; those without any value are kept."""
         if values:
-            self.add(or_(column.is_(None), not_(self._same(column, values))))
+            self.add(or_(column.is_(None), not_(self._same(column, values))), column)
 
     def flag(self, column: Any, values: Collection[bool] | None) -> None:
         """Rows where it is so, or not so."""
         if values is not None and len(set(values)) == 1:
             (wanted,) = set(values)
-            self.add(column.is_(wanted) if self._dialect.name == "postgresql" else column == wanted)
+            self.add(column.is_(wanted) if self._dialect.name == "postgresql" else column == wanted, column)
 
     def ended(self, of: str, first: datetime | None, last: datetime | None) -> None:
         """Builds that ended within these times, or buildsets whose last build did."""
         build, buildset = self.tables.build, self.tables.buildset
         if of == BUILD:
             if first is not None:
-                self.add(build.c.end_time >= first)
+                self.add(build.c.end_time >= first, build.c.end_time)
             if last is not None:
-                self.add(build.c.end_time <= last)
+                self.add(build.c.end_time <= last, build.c.end_time)
             return
         mine = build.c.buildset_id == buildset.c.id
         if first is not None:
-            self.add(exists().where(mine, build.c.end_time >= first))
+            self.add(exists().where(mine, build.c.end_time >= first), buildset.c.id)
         if last is not None:
-            self.add(exists().where(mine, build.c.end_time <= last))
-            self.add(not_(exists().where(mine, build.c.end_time > last)))
+            self.add(exists().where(mine, build.c.end_time <= last), buildset.c.id)
+            self.add(not_(exists().where(mine, build.c.end_time > last)), buildset.c.id)
 
     def completed(self, of: str, wanted: Collection[bool] | None) -> None:
         """Those that have a result, or none yet. 3.19.1 writes a row when all is over."""
         if wanted is None or len(set(wanted)) != 1:
             return
-        if not self._writes_early():
-            if True not in wanted:
-                self.add(false())
-            return
         column = (self.tables.build if of == BUILD else self.tables.buildset).c.result
-        self.add(column.is_not(None) if True in wanted else column.is_(None))
+        if self._writes_early():
+            self.add(column.is_not(None) if True in wanted else column.is_(None), column)
+        elif True not in wanted:
+            self.add(false(), column)
 
     def final(self, wanted: Collection[bool] | None) -> None:
         """Builds that no other of their job in the buildset came after. 3.19.1 writes down no others."""
@@ -102,7 +134,7 @@ class Conditions:
         if self.tables.has(BUILD, "final"):
             self.flag(self.tables.build.c.final, wanted)
         elif True not in wanted:
-            self.add(false())
+            self.add(false(), self.tables.build.c.id)
 
     def held(self, wanted: Collection[bool] | None, uuids: Collection[str]) -> None:
         """Builds whose nodes are held.
@@ -117,9 +149,9 @@ class Conditions:
         column = self.tables.build.c.uuid
         if True in wanted:
             self.columns.add("uuid")
-            self.add(column.in_(sorted(uuids)) if uuids else false())
+            self.add(column.in_(sorted(uuids)) if uuids else false(), column)
         elif uuids:
-            self.add(or_(column.is_(None), column.not_in(sorted(uuids))))
+            self.add(or_(column.is_(None), column.not_in(sorted(uuids))), column)
 
     def _writes_early(self) -> bool:
         """Whether there are rows of what is still going on, as from 4.x on."""
@@ -130,7 +162,7 @@ class Conditions:
         if not possible:
             return false()
         found: ColumnElement[bool] = column == possible[0] if len(possible) == 1 else column.in_(possible)
-        if self._dialect.name not in ("mysql", "mariadb"):
+        if not self._takes_capitals_for_small:
             return found
         # There `=` takes capitals for small letters. It finds rows by an index; the second comparison looks closely.
         closely = _closely(column)
@@ -143,7 +175,7 @@ class Conditions:
         pattern = value
         for special in (ESCAPE, "%", "_"):
             pattern = pattern.replace(special, ESCAPE + special)
-        if self._dialect.name in ("mysql", "mariadb"):
+        if self._takes_capitals_for_small:
             column = _closely(column)
         return column.like(pattern.replace(WILDCARD, "%"), escape=ESCAPE)  # type: ignore[no-any-return]
 

@@ -9,7 +9,7 @@ takes one statement, one more for what a marker means, and one or two for rows w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.engine import Connection
@@ -28,6 +28,14 @@ class Place(NamedTuple):
 
     value: Any
     number: int
+
+
+class Walk(Protocol):
+    """Finds rows in the order of their numbers. No row that is wanted comes before the cursor."""
+
+    def __call__(
+        self, rows: Select[Any], conditions: Conditions, order: Order, wanted: int, skip: int, cursor: int | None
+    ) -> list[Any]: ...
 
 
 class Order:
@@ -80,27 +88,41 @@ def page(
     conditions: Conditions,
     rows_of: Callable[[], Select[Any]],
     place_of: Callable[[str], Select[Any]],
+    walk: Walk,
 ) -> tuple[list[Any], Listing]:
     """The rows of a page, and the listing without them.
 
     :param rows_of: the columns and joins, to which conditions, order and limit are added.
     :param place_of: selects value and number of the row that a marker names.
+    :param walk: finds rows in the order of their numbers.
     :raises NotFound: there is no row for the marker to mean.
     """
     assert query.limit is not None
+    cursor: int | None = None
     if query.idx_max is not None:
-        conditions.add(order.number <= min(query.idx_max, MAX_INTEGER))
+        bound = min(query.idx_max, MAX_INTEGER)
+        conditions.add(order.number <= bound, order.number)
+        cursor = bound if order.descending else None
     if query.idx_min is not None:
-        conditions.add(order.number >= min(query.idx_min, MAX_INTEGER + 1))
+        bound = min(query.idx_min, MAX_INTEGER + 1)
+        conditions.add(order.number >= bound, order.number)
+        cursor = cursor if order.descending else bound
     place = None
     if query.marker is not None:
         found = connection.execute(place_of(query.marker)).first()
         if found is None:
             raise NotFound(f"there is no row with the uuid {query.marker} for the marker to mean, or no longer")
         place = Place(*found)
-    statement = rows_of().where(*conditions.found)
     wanted = query.limit + 1 if query.limit else 0
-    rows = _rows(connection, statement, order, place, wanted, query.skip or 0)
+    if not wanted:
+        rows = []
+    elif order.column is None:
+        if place is not None:
+            conditions.add(order.after(place), order.number)
+            cursor = _further(order, cursor, place.number)
+        rows = walk(rows_of(), conditions, order, wanted, query.skip or 0, cursor)
+    else:
+        rows = _by_column(connection, rows_of().where(*conditions.found), order, place, wanted, query.skip or 0)
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     listing = Listing(
@@ -114,13 +136,17 @@ def page(
     return rows, listing
 
 
-def _rows(
+def _further(order: Order, cursor: int | None, number: int) -> int:
+    """The one of two places that comes later."""
+    if cursor is None:
+        return number
+    return min(cursor, number) if order.descending else max(cursor, number)
+
+
+def _by_column(
     connection: Connection, statement: Select[Any], order: Order, place: Place | None, wanted: int, skip: int
 ) -> list[Any]:
-    if not wanted:
-        return []
-    if order.column is None:
-        return _part(connection, statement, [order.by(order.number)], order, place, wanted, skip)
+    assert order.column is not None
     valued = statement.where(order.column.is_not(None))
     rows = []
     if place is None or place.value is not None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is read of one database: builds and buildsets as plain dicts, in a fixed number of statements.
 
-A page of builds takes three, whatever its length: the builds with what they have of their buildsets, their artifacts,
-and what they provide. Times stay datetimes, naive and UTC as the scheduler's SQL reporter writes them.
+A page of builds takes three to five, whatever its length: one to three for the builds with what they have of their
+buildsets (walks.py), one for their artifacts, and one for what they provide. Times stay datetimes, naive and UTC as the
+scheduler's SQL reporter writes them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -18,6 +20,7 @@ from sqlalchemy.engine import Connection
 from zuul.web.backends.history.filters import OF_BUILDS, OF_BUILDSETS, Conditions
 from zuul.web.backends.history.pages import Order, page
 from zuul.web.backends.history.tables import BUILD, BUILDSET, LATER, Tables
+from zuul.web.backends.history.walks import find_builds, find_buildsets
 from zuul.web.backends.replies import Listing
 from zuul.web.resources.history_queries import BuildQuery, BuildsetQuery, BuildTimesQuery, OfItems
 
@@ -57,6 +60,7 @@ class Reading:
             conditions,
             self._builds,
             lambda uuid: self._place(order, uuid),
+            partial(find_builds, self._connection, tables),
         )
         listing.rows.extend(self._with_what_they_left(rows))
         return listing
@@ -120,6 +124,7 @@ class Reading:
             conditions,
             self._buildsets,
             lambda uuid: self._place(order, uuid),
+            partial(find_buildsets, self._connection),
         )
         listing.rows.extend(self._with_times([_record(row) for row in rows]))
         return listing
