@@ -315,7 +315,7 @@ class Bare:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([action, case.tenant, case.method, case.arguments]) + "\n")
         self._process.stdin.flush()
-        answer = self._line(DEADLINE * (5 if action == "plan" else 1))
+        answer: dict[str, Any] = self._line(DEADLINE * (5 if action == "plan" else 1))
         if "error" in answer:
             late = any(words in answer["error"] for words in TOO_LATE)
             raise Slow if late else Failed(answer["error"])
@@ -482,6 +482,13 @@ def _summary(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"- {ours} : {theirs}: {len(ratios)} cases, median {median:.2f}, {len(slower)} above 1" + "".join(
             f"; {case} {value:.2f}" for value, case in slower
         )
+    others = [
+        f"{row['case']} {counts}"
+        for row in rows
+        if len(counts := {numbers["rows"] for numbers in row["sides"].values() if numbers.get("rows") is not None}) > 1
+    ]
+    if others:
+        yield f"- not as many rows from all: {'; '.join(others)}"
     pages = {row["case"]: row["sides"] for row in rows}
     first = pages.get("builds: first page")
     for name, sides in pages.items():

@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from zuul.web.backends.history.tables import RECOMMENDED
+from zuul.web.backends.history.tables import Tables as Found
 from zuul.web.sandbox.database import Tables
 from zuul.web.sandbox.history import make_database
 
@@ -108,7 +108,6 @@ class Databases:
             )
             if schema in connection.execute(text(there)).scalars().all():
                 return
-            # It gets its name when it is done, where databases can be named anew; else it is dropped when it is not.
             connection.execute(text(f"CREATE DATABASE {schema}"))
         try:
             with _told(f"filling {schema} of {database}"):
@@ -151,7 +150,7 @@ class Databases:
             raise SystemExit("PostgreSQL is not installed")
         user = _user(folder, "postgres")
         if not (folder / "data").exists():
-            words = [programs / "initdb", "-D", folder / "data", "-U", USER, "--auth=trust", "-E", "UTF8"]
+            words: list[Any] = [programs / "initdb", "-D", folder / "data", "-U", USER, "--auth=trust", "-E", "UTF8"]
             subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
         settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off",
                     "shared_buffers=512MB", "max_wal_size=4GB"]  # fmt: skip
@@ -226,8 +225,6 @@ def _load(engine: Engine, table: str, file: Path) -> None:
 
 def _recommended(engine: Engine) -> None:
     """Make the indexes that the database lacks."""
-    from zuul.web.backends.history.tables import Tables as Found
-
     with engine.begin() as connection:
         for index in Found.of(connection, "").missing():
             connection.execute(text(index.statement("")))
@@ -264,6 +261,3 @@ def _told(what: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     print(f"{what}: {time.monotonic() - began:.0f} s", flush=True)
-
-
-__all__ = ["DATABASES", "INDEXED", "PLAIN", "RECOMMENDED", "Databases"]

@@ -3,9 +3,9 @@
 
     history_worker.py ours|upstream URL
 
-Takes lines of JSON, `[action, method, arguments]`, and answers each with one. `action` is `run` (answers
-seconds, rows, and how many statements it took) or `plan` (each statement, and how the database goes about it). Runs on the
-Python of either's environment, so it uses no more than 3.8 has.
+Takes lines of JSON, `[action, tenant, method, arguments]`, and answers each with one. `action` is `run` (answers
+seconds, rows, and how many statements it took) or `plan` (each statement, and how the database goes about it). Runs on
+the Python of either's environment, so it uses no more than 3.8 has.
 """
 
 import json
