@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import logging
 import os
 import re
 import select
@@ -420,6 +421,7 @@ def measure(case: Case, asked: dict[str, Any], options: argparse.Namespace) -> d
 def run(options: argparse.Namespace, databases: Databases, cases: list[Case]) -> list[dict[str, Any]]:
     sides = [side for side in options.sides.split(",") if options.zuul_web or not side.startswith("upstream")]
     results = []
+    logging.getLogger("gear").setLevel(logging.ERROR)  # it tells of each packet that it does not know
     server = start_server()
     functions = SandboxScheduler(load(None), clock=lambda: 1_600_000_000.0).functions
     GearmanWorker("127.0.0.1", server.port, functions, "Zuul RPC Listener").start()
