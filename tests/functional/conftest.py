@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -63,22 +64,38 @@ def history_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def make_app(tmp_path, request, history_file):
-    """Builds the application; with other lines in zuul.conf, and with services that a test has altered."""
+@contextlib.contextmanager
+def making(folder, node, history_file):
     built = []
 
-    def make_app(transport, more_conf="", alter=lambda services: services):
-        path = tmp_path / f"zuul-{len(built)}.conf"
-        path.write_text(ZUUL_CONF.format(history=history_file) + more_conf)
+    def make_app(transport, more_conf="", alter=lambda services: services, history=history_file):
+        path = folder / f"zuul-{len(built)}.conf"
+        path.write_text(ZUUL_CONF.format(history=history) + more_conf)
         services = application.Services.build(read(str(path)), transport)
         built.append(services)
         application.provide(str(path), alter(services))
-        return CheckedApp(application.load(str(path)), request.node)
+        return CheckedApp(application.load(str(path)), node)
 
-    yield make_app
-    for services in built:
-        services.close()
+    try:
+        yield make_app
+    finally:
+        for services in built:
+            services.close()
+
+
+@pytest.fixture
+def make_app(tmp_path, request, history_file):
+    """Builds the application; with other lines in zuul.conf, with services that a test has altered, or with another
+    file of builds."""
+    with making(tmp_path, request.node, history_file) as make_app:
+        yield make_app
+
+
+@pytest.fixture(scope="module")
+def make_apps(tmp_path_factory, request, history_file):
+    """The same for applications that all tests of a module share."""
+    with making(tmp_path_factory.mktemp("apps"), request.node, history_file) as make_app:
+        yield make_app
 
 
 @pytest.fixture

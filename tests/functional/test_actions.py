@@ -225,21 +225,52 @@ def test_a_hold_for_a_change_is_refused_where_zuul_could_not_tell_its_refs(actin
 # Without an [auth] section nobody can act.
 
 ROUTES = [
-    ("POST", f"{API}/project/{COMPUTE}/enqueue", 405),
-    ("POST", f"{API}/project/{COMPUTE}/dequeue", 405),
-    ("POST", f"{API}/project/{COMPUTE}/autohold", 405),
-    ("POST", f"{API}/promote", 404),
-    ("DELETE", f"{API}/autohold/0000000001", 405),
-    ("POST", f"{V1}/pipelines/gate/items", 405),
-    ("DELETE", f"{V1}/pipelines/gate/items/{UNKNOWN}", 405),
-    ("POST", f"{V1}/pipelines/gate/promote", 404),
-    ("POST", f"{V1}/holds", 405),
-    ("DELETE", f"{V1}/holds/0000000001", 405),
+    ("POST", f"{API}/project/{COMPUTE}/enqueue"),
+    ("POST", f"{API}/project/{COMPUTE}/dequeue"),
+    ("POST", f"{API}/project/{COMPUTE}/autohold"),
+    ("POST", f"{API}/promote"),
+    ("DELETE", f"{API}/autohold/0000000001"),
+    ("POST", f"{V1}/pipelines/gate/items"),
+    ("DELETE", f"{V1}/pipelines/gate/items/{UNKNOWN}"),
+    ("POST", f"{V1}/pipelines/gate/promote"),
+    ("POST", f"{V1}/holds"),
+    ("DELETE", f"{V1}/holds/0000000001"),
 ]
-"""With what they answer where no tokens can be checked: 405 where the URL can be read."""
+
+of_actions = pytest.mark.parametrize(("method", "url"), ROUTES)
 
 
 @pytest.mark.undeclared("the document has all options")
-@pytest.mark.parametrize(("method", "url", "status"), ROUTES)
-def test_without_tokens_there_are_no_actions(app, refusal, method, url, status):
-    refusal(app.request(url, method=method, status="*"), status)
+@of_actions
+def test_without_tokens_there_are_no_actions(app, refusal, method, url):
+    refusal(app.request(url, method=method, status="*"), 404)
+
+
+@of_actions
+def test_and_none_is_offered(app, method, url):
+    response = app.options(url, headers={"Origin": "https://zuul.example.com"}, status="*")
+
+    if response.status_int != 404:
+        assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+        assert method not in response.headers["Access-Control-Allow-Methods"]
+
+
+@of_actions
+def test_with_tokens_each_is_offered(acting, method, url):
+    assert method in acting.app.options(url).headers["Allow"]
+
+
+def test_without_tokens_a_project_may_be_named_as_an_action_is(app_with, functions, refusal):
+    asked = []
+    app = app_with(project_get=lambda arguments: asked.append(arguments["project"]) or "{}")
+
+    refusal(app.get(f"{API}/project/{COMPUTE}/enqueue", status="*"), 404)
+
+    assert asked == [f"{COMPUTE}/enqueue"]
+
+
+def test_what_is_no_action_anywhere_is_not_possible_still(app, refusal):
+    response = app.put(f"{V1}/holds", status="*")
+
+    refusal(response, 405)
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"

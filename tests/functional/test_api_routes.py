@@ -196,6 +196,9 @@ def test_the_one_representation_is_sent_whatever_is_accepted(app, url, accept):
 def test_another_method_is_405_and_tells_those_that_are_allowed(app, refusal, url, method):
     response = app.request(url, method=method, status="*")
 
+    if (method, url) == ("DELETE", f"{EXAMPLE}/autohold/0000000001"):
+        refusal(response, 404)  # where tokens cannot be checked; see test_actions.py
+        return
     assert method in refusal(response, 405)["faultstring"]
     assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
 

@@ -100,6 +100,62 @@ def test_each_outcome_has_its_entry(acting, lines, act, status, outcome, user, a
     assert len(lines()) == 1
 
 
+TENANT = "/v1/tenants/example"
+BEFORE_ACTIONS = {
+    "a body that is too large": ("POST", f"{PROJECT}/enqueue", {"CONTENT_LENGTH": str(10**9)}, 413),
+    "a length that is none": ("POST", f"{PROJECT}/enqueue", {"CONTENT_LENGTH": "x"}, 400),
+    "a URL that is too long": ("DELETE", f"{TENANT}/holds/{'1' * 9000}", {}, 414),
+    "a path that is no text": ("DELETE", f"{TENANT}/holds/\xff", {}, 400),
+    "too many fields": ("POST", f"{TENANT}/holds", {"HTTP_COOKIE": "x" * 40_000}, 431),
+    "no such method": ("PUT", f"{TENANT}/holds", {}, 405),
+    "no such URL": ("POST", f"{TENANT}/nope", {}, 404),
+    "no such URL at the other place": ("POST", f"/api{TENANT}/nope", {}, 404),
+    "a bad token at what cannot be done": (
+        "POST",
+        "/api/tenant/example/jobs",
+        {"HTTP_AUTHORIZATION": "Bearer x.y"},
+        405,
+    ),
+}
+
+
+@pytest.mark.undeclared("it asks for what is not there")
+@pytest.mark.parametrize(("method", "path", "environ", "status"), BEFORE_ACTIONS.values(), ids=BEFORE_ACTIONS)
+def test_what_is_refused_before_it_is_clear_what_it_is_to_do(acting, send, lines, method, path, environ, status):
+    response = send(acting.app, PATH_INFO=path, REQUEST_METHOD=method, **environ)
+
+    (entry,) = audit(acting)
+    assert (response.status_int, entry["status"], entry["outcome"]) == (status, status, "refused")
+    assert (entry["action"], entry["user"], entry["tenant"], entry["method"]) == (None, None, "example", method)
+    assert entry["request_id"] == response.headers["X-Request-Id"]
+    assert entry["message"]
+    (line,) = lines()
+    assert "x.y" not in line
+
+
+@pytest.mark.parametrize("url", ["/v1/nope", "/api/tenant/example/nope", "/v1/tenants/example/holds?nope=1"])
+def test_reads_that_are_refused_are_not_in_it(acting, lines, url):
+    for method in ("GET", "HEAD", "OPTIONS"):
+        acting.app.request(url, method=method, status="*")
+    acting.app.get(f"/v1/{'x' * 9000}", status=414)
+
+    assert lines() == []
+
+
+def test_nor_is_what_is_none_of_ours(acting, lines):
+    acting.app.post("/nope", b"", status="*")
+
+    assert lines() == []
+
+
+@pytest.mark.undeclared("the document has all options")
+def test_without_tokens_nothing_is_audited(app, lines):
+    app.post(*ENQUEUE[:1], b"", status=404)
+    app.request("/v1/tenants/example/holds", method="PUT", status=405)
+
+    assert lines() == []
+
+
 ERRORS = {
     "the scheduler ended": (BadReply("failed without a word"), "unknown"),
     "taken back": (Timeout("taken back"), "failed"),

@@ -177,6 +177,65 @@ def test_a_whitelabel_tenant_is_protected_at_the_root_too(app_where, refusal, ur
     assert app.get(url, headers=bearer("ann", "example")).status_int == 200
 
 
+LISTS = ["/api/tenants", "/v1/tenants", "/api/v1/tenants", "/tenants.json"]
+lists = pytest.mark.parametrize("url", LISTS)
+
+
+def names(response):
+    return [tenant["name"] for tenant in response.json]
+
+
+@lists
+def test_a_protected_tenant_is_listed_for_those_who_may_read_it(app_where, monkeypatch, url):
+    app = app_where("protected_tenants=example\nmay_read=groups=guests in example")
+    everybody = names(app.get(url, headers=bearer("ann", "example")))
+
+    assert "example" in everybody
+    assert names(app.get(url, headers=with_groups(monkeypatch, "guests"))) == everybody
+    for fields in ({}, bearer("ann"), bearer("ann", "widgets"), {"Authorization": "Basic YTpi"}):
+        assert names(app.get(url, headers=fields)) == [name for name in everybody if name != "example"]
+
+
+@lists
+def test_no_cache_mixes_the_lists_up(app_where, url):
+    app = app_where("protected_tenants=example")
+    of_admin = app.get(url, headers=bearer("ann", "example"))
+    of_all = app.get(url)
+
+    assert of_admin.headers.getall("Cache-Control") == ["private, no-cache"]
+    assert of_all.headers["X-Total"] == str(int(of_admin.headers["X-Total"]) - 1)
+    assert app.get(url, headers={"If-None-Match": of_admin.headers["ETag"]}).status_int == 200
+    assert app.get(url, headers={"If-None-Match": of_all.headers["ETag"]}).status_int == 304
+
+
+def test_all_tenants_may_be_hidden(app_where):
+    app = app_where("protected_tenants=*")
+
+    assert app.get("/api/tenants").json == []
+    assert names(app.get("/api/tenants", headers=bearer("ann", "widgets"))) == ["widgets"]
+    assert app.get("/v1/tenants?name=example").json == []
+
+
+def test_the_scheduler_is_asked_once_for_all_of_them(app_where):
+    asked = []
+    app = app_where(
+        "protected_tenants=*",
+        get_admin_tenants=lambda _: asked.append("admin tenants") or '["example"]',
+        authorize_user=lambda _: asked.append("one tenant") or "false",
+    )
+
+    assert names(app.get("/api/tenants", headers=bearer("ann"))) == ["example"]
+    assert asked == ["admin tenants"]
+
+
+@pytest.mark.parametrize("fields", [{}, bearer("ann", "example")], ids=["without a token", "with one"])
+def test_where_none_is_protected_the_list_goes_out_as_it_came(app_where, fields):
+    reply = '[ {"name" : "example", "projects": 1, "queue": 0} ]'
+    app = app_where(tenant_list=lambda _: reply)
+
+    assert app.get("/api/tenants", headers=fields).body == reply.encode()
+
+
 def test_other_tenants_stay_open(app_where):
     assert app_where("protected_tenants=widgets").get("/api/tenant/example/status").status_int == 200
 

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 
-from log_server import BYTES, END, UUID, events, refusal, stream, tenants, text_event
+import pytest
+from log_server import BYTES, END, UUID, error, events, head, refusal, stream, tenants, text_event
 
 
 def command(*arguments, **options):
@@ -115,3 +116,89 @@ def test_control_c_leaves_a_terminal_without_colours(server):
 
     assert process.wait(20) == 130
     assert shown == b"\x1b[31mred\x1b[0m"
+
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
+
+
+def url_of_log(server):
+    return f"{server.url}/v1/tenants/example/builds/{UUID}/log"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (["--token", TOKEN], {}),
+        (["--token", f"Bearer {TOKEN}"], {"ZUUL_REST_TOKEN": "another"}),
+        ([], {"ZUUL_REST_TOKEN": TOKEN}),
+        ([], {"ZUUL_REST_TOKEN": f"Bearer {TOKEN}\n"}),
+    ],
+)
+def test_the_token_is_sent_with_each_request_and_told_to_nobody(server, arguments, env):
+    broken = stream(b"retry: 1\n\n", events(0, 1000))
+    server.script = [tenants("example"), broken, lambda r: [stream(events(r.start), END)]]
+
+    status, out, err = run("-v", UUID, *arguments, env={"ZUUL_REST_URL": server.url, **env})
+
+    assert (status, out) == (0, BYTES)
+    assert [request.fields["Authorization"] for request in server.requests] == [f"Bearer {TOKEN}"] * 3
+    assert "eyJ" not in err
+
+
+@pytest.mark.parametrize(("home", "sent"), [("https://zuul.example.com", None), ("", f"Bearer {TOKEN}")])
+def test_the_token_of_the_environment_is_for_the_server_of_the_environment(server, home, sent):
+    server.script = [stream(events(), END)]
+
+    run(url_of_log(server), env={"ZUUL_REST_URL": home, "ZUUL_REST_TOKEN": TOKEN})
+
+    assert server.requests[0].fields.get("Authorization") == sent
+
+
+def test_the_token_does_not_follow_a_redirection(server):
+    elsewhere = f"http://localhost:{server.url.rpartition(':')[2]}/log"
+    server.script = [head("307 Temporary Redirect", Location=elsewhere, Content_Length=0), stream(events(), END)]
+
+    run(url_of_log(server), "--token", TOKEN)
+
+    assert ["Authorization" in request.fields for request in server.requests] == [True, False]
+
+
+def test_why_a_token_is_not_good_enough_is_told(server):
+    server.script = [refusal("401 Unauthorized", "The token has expired.")]
+
+    status, _, err = run(url_of_log(server), "--token", TOKEN)
+
+    assert status == 1
+    assert err == (
+        "zuul-rest: the server answers 401 Unauthorized: The token has expired. "
+        "(--token or $ZUUL_REST_TOKEN gives it a token)\n"
+    )
+
+
+def test_that_the_token_has_expired_meanwhile_is_the_end(server):
+    server.script = [stream(events(0, 1000), error(4001, "the token has expired"))]
+
+    status, out, err = run(url_of_log(server), "--token", TOKEN)
+
+    assert (status, out) == (1, BYTES[:1000])
+    assert err == "zuul-rest: the server ends the log with 4001 the token has expired, after 1000 bytes of it\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [UUID, "--token", "Bearer", TOKEN],
+        ["--token", "Bearer", TOKEN],
+        [TOKEN],
+        [f"http://127.0.0.1/{TOKEN}"],
+        [UUID, f"--tokn={TOKEN}"],
+        [UUID, "--token", f"{TOKEN} {TOKEN}"],
+        [UUID, "--server", TOKEN],
+    ],
+)
+def test_a_token_in_a_wrong_call_is_not_repeated(arguments):
+    status, out, err = run(*arguments, env={"ZUUL_REST_URL": "http://127.0.0.1:1"})
+
+    assert (status, out) == (2, b"")
+    assert err
+    assert "eyJ" not in err

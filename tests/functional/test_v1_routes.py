@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from itertools import product
 from xml.etree import ElementTree
 
@@ -307,6 +308,9 @@ def test_a_body_that_nobody_asked_for_is_not_looked_at(app, send, method, conten
 def test_another_method_is_405_and_tells_those_that_are_allowed(app, refusal, url):
     for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE"):
         response = app.request(url, method=method, status="*")
+        if method in ("POST", "DELETE") and re.search("/(holds|items)(/[^/]+)?$", url):
+            assert response.status_int in (404, 405)  # there are actions with tokens; see test_actions.py
+            continue
         assert method in refusal(response, 405)["faultstring"]
         assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
 

@@ -104,3 +104,22 @@ def ours(lab_conf, tmp_path_factory):
     yield base
     process.terminate()
     assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="session")
+def zuul_client(tmp_path_factory):
+    """The program of one version, in a virtual environment of its own: it shares no dependency with us."""
+    made = {}
+
+    def zuul_client(version):
+        if version not in made:
+            folder = tmp_path_factory.mktemp(f"zuul-client-{version}")
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            install = [folder / "bin" / "pip", "install", "-q", f"zuul-client=={version}", "setuptools<81"]
+            done = subprocess.run(install, capture_output=True, text=True)
+            if done.returncode:
+                missing(f"zuul-client {version} of PyPI")
+            made[version] = str(folder / "bin" / "zuul-client")
+        return made[version]
+
+    return zuul_client

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from shutil import which
 
@@ -18,19 +19,32 @@ from services import listening, missing, wait_until
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
-    """The address of a running `zuul-rest sandbox`."""
+def sandbox_log(tmp_path_factory):
+    """What a running `zuul-rest sandbox` says."""
     log = tmp_path_factory.mktemp("sandbox") / "log"
     with log.open("w") as output:
         command = [sys.executable, "-m", "zuul.web.cli", "sandbox", "--port", "0"]
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        found = wait_until(lambda: re.search(r"http://127.0.0.1:(\d+)", log.read_text()), what="the sandbox")
-        wait_until(lambda: listening(int(found[1])), what="its port")
-        yield found[0]
+        wait_until(lambda: "Control-C" in log.read_text(), what="the sandbox")
+        yield log.read_text()
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def sandbox(sandbox_log):
+    """Its address."""
+    found = re.search(r"http://127.0.0.1:(\d+)", sandbox_log)
+    wait_until(lambda: listening(int(found[1])), what="its port")
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def admin_token(sandbox_log):
+    """The token that it prints, of an administrator of all tenants."""
+    return re.search(r"TOKEN=(\S+)", sandbox_log)[1]
 
 
 @pytest.fixture
@@ -160,15 +174,36 @@ def running_build(sandbox):
     return max(jobs, key=lambda job: job["remaining_time"] or 0)["uuid"]
 
 
-@pytest.mark.timeout(600)
-def test_generated_requests_find_no_answer_that_the_document_does_not_have(sandbox, tmp_path):
-    config = tmp_path / "schemathesis.toml"
-    config.write_text(
-        Path(__file__).with_name("schemathesis.toml").read_text().replace("RUNNING_BUILD", running_build(sandbox))
-    )
-    command = [program("schemathesis"), "--config-file", str(config), "run", f"{sandbox}/openapi.json"]
-    more = ["--checks", "all", "--max-examples", "20", "--request-timeout", "20", "--no-color", "--generation-database"]
-    done = subprocess.run([*command, *more, "none"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+def run_schemathesis(sandbox, folder, config, *options):
+    """Its checks over requests that it makes up from the document, as a configuration has them."""
+    path = folder / "schemathesis.toml"
+    path.write_text(Path(__file__).with_name(config).read_text().replace("RUNNING_BUILD", running_build(sandbox)))
+    command = [program("schemathesis"), "--config-file", str(path), "run", f"{sandbox}/openapi.json", *options]
+    more = ["--checks", "all", "--request-timeout", "20", "--no-color", "--generation-database", "none"]
+    done = subprocess.run([*command, *more], cwd=folder, capture_output=True, text=True, timeout=600)
 
     assert done.returncode == 0, done.stdout[-20000:]
     print(done.stdout[-1500:])
+
+
+@pytest.mark.timeout(600)
+def test_generated_requests_find_no_answer_that_the_document_does_not_have(sandbox, tmp_path):
+    run_schemathesis(sandbox, tmp_path, "schemathesis.toml", "--max-examples", "20")
+
+
+TOKEN_ROUTES = "/authorizations$|/audit$|/autohold$|/autohold/|/holds|/enqueue$|/dequeue$|/promote$|/items"
+
+
+@pytest.mark.timeout(600)
+def test_nor_do_those_of_an_administrator_who_acts(sandbox, admin_token, tmp_path):
+    fields = {"Authorization": f"Bearer {admin_token}"}
+    options = ["--phases", "examples,coverage", "--max-examples", "5", "--include-path-regex", TOKEN_ROUTES]
+    run_schemathesis(
+        sandbox, tmp_path, "schemathesis_token.toml", *options, "-H", f"Authorization: Bearer {admin_token}"
+    )
+
+    request = urllib.request.Request(f"{sandbox}/v1/audit?limit=1000", headers=fields)
+    with urllib.request.urlopen(request, timeout=20) as response:
+        outcomes = Counter(entry["outcome"] for entry in json.load(response))
+    assert outcomes["done"] and outcomes["refused"]
+    assert not outcomes["failed"] and not outcomes["unknown"]

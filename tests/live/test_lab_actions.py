@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 
 import pytest
-from services import missing, wait_until
+from services import wait_until
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -174,25 +173,6 @@ class ZuulClient:
 
     def autohold_info(self, identifier):
         return self.run("autohold-info", identifier)
-
-
-@pytest.fixture(scope="session")
-def zuul_client(tmp_path_factory):
-    """The program of one version, in a virtual environment of its own: it shares no dependency with us."""
-    made = {}
-
-    def zuul_client(version):
-        if version not in made:
-            folder = tmp_path_factory.mktemp(f"zuul-client-{version}")
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            install = [folder / "bin" / "pip", "install", "-q", f"zuul-client=={version}", "setuptools<81"]
-            done = subprocess.run(install, capture_output=True, text=True)
-            if done.returncode:
-                missing(f"zuul-client {version} of PyPI")
-            made[version] = str(folder / "bin" / "zuul-client")
-        return made[version]
-
-    return zuul_client
 
 
 @pytest.fixture(params=["/api", "/v1", "zuul-client 0.1.0", "zuul-client 14.0.0"])

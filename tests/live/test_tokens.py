@@ -16,6 +16,7 @@ import sys
 import pytest
 from functional.tokens import CONF, SECRET, bearer, token
 from services import wait_until
+from streams import Get, ServerSentEvents, WebSocket
 
 from zuul.web.sandbox.scenario import load
 from zuul.web.sandbox.scheduler import SandboxScheduler
@@ -149,6 +150,29 @@ def test_or_in_the_message_as_upstreams_pages_send_it(world, who, reason):
         assert kind == 1
     else:
         assert (kind, struct.unpack("!H", frame[:2])[0], frame[2:]) == (8, 4000, reason)
+
+
+def test_streams_end_when_their_token_expires(world):
+    short = token("ann", "example", seconds=4)
+    fields = {"Authorization": f"Bearer {short}"}
+    log = f"/v1/tenants/example/builds/{world.build}/log"
+    message = json.dumps({"uuid": world.build, "logfile": "console.log", "token": short})
+    with (
+        WebSocket(world.port, CONSOLE) as console,
+        WebSocket(world.port, EVENTS, fields) as events,
+        ServerSentEvents(world.port, EVENTS, fields) as event_source,
+        ServerSentEvents(world.port, log, fields) as log_source,
+        Get(world.port, f"{log}?follow=true", fields) as text,
+    ):
+        console.send(message)
+
+        assert [console.rest().code, events.rest().code] == [4001, 4001]
+        for source in (event_source, log_source):
+            *_, last = source.events()
+            assert (last.name, json.loads(last.data)["code"]) == ("error", 4001)
+        with pytest.raises(http.client.IncompleteRead):
+            text.body()
+    assert world.get(log, **fields)[0].status == 401
 
 
 def test_a_log_without_a_tenant_is_not_the_way_round(world):

@@ -103,7 +103,9 @@ def test_an_object_has_those_of_its_attributes():
     assert Collection(Shelf).parameters == ("fields", "omit")
 
 
-@pytest.mark.parametrize("datatype", [str, JsonObject, [str], {str: Shelf}, [[Shelf]]], ids=str)
+@pytest.mark.parametrize(
+    "datatype", [str, JsonObject, [str], {str: Shelf}, [[Shelf]]], ids=["text", "object", "texts", "map", "arrays"]
+)
 def test_other_things_have_none(datatype):
     assert not Collection(datatype).parameters
 

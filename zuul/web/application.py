@@ -164,7 +164,8 @@ def cors_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str
 
 
 def guard_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
-    return GuardFilter(app, services(global_conf.get("zuul_conf")).settings.rest.max_body_bytes)
+    found = services(global_conf.get("zuul_conf"))
+    return GuardFilter(app, found.settings.rest.max_body_bytes, found.audit if found.guard.enabled else None)
 
 
 def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
@@ -175,7 +176,8 @@ def snapshots_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf
 def legacy_filter(app: WsgiApplication, global_conf: GlobalConf, **local_conf: str) -> WsgiApplication:
     found = services(global_conf.get("zuul_conf"))
     tenants = legacy.Tenants(found.scheduler, found.snapshots, found.settings.rest.whitelabel_tenant)
-    content = pecan_application(legacy.url_map(found.scheduler, found.snapshots, found.history), LEGACY, found.guard)
+    url_map = legacy.url_map(found.scheduler, found.snapshots, found.history, found.guard)
+    content = pecan_application(url_map, LEGACY, found.guard)
     return legacy.LegacyUrls(app, content, tenants, found.settings.web.static_path)
 
 
@@ -231,11 +233,12 @@ def _status_urls(application: object, found: Services) -> StatusUrls:
 def parts(found: Services) -> list[Part]:
     """The URL maps of these services."""
     settings, scheduler, snapshots = found.settings, found.scheduler, found.snapshots
+    of_former_zuuls = legacy.url_map(scheduler, snapshots, found.history, found.guard)
     return [
         Part("/v1", v1.url_map(settings, scheduler, snapshots, found.history, found.guard, found.audit), V1),
         Part("/api", api.url_map(settings, scheduler, snapshots, found.history, found.guard), API, prefix="api_"),
         Part("", root.url_map(), V1, prefix="root_"),
-        Part("", legacy.url_map(scheduler, snapshots, found.history), API, prefix="legacy_", reads_query=False),
+        Part("", of_former_zuuls, API, prefix="legacy_", reads_query=False),
     ]
 
 

@@ -10,10 +10,12 @@ import collections
 import itertools
 import json
 import logging
+import re
 import threading
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from zuul.web import errors
 from zuul.web.auth import Identity
@@ -25,7 +27,11 @@ MOST_CHARACTERS = 500
 """Of one text in an entry. With the most entries, and the most of each, this is 20 MB."""
 MOST_OF_A_LIST = 20
 
+READS = ("GET", "HEAD", "OPTIONS")
+
 Row = dict[str, Any]
+
+_tenant_of = re.compile(r"/(?:api/tenant|(?:api/)?v1/tenants)/([^/]+)").search
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Call:
     """A request for an action, as it was."""
 
     request_id: str
-    action: str
+    action: str | None
+    """None: it ended before anybody looked at what it is to do."""
     method: str
     path: str
     tenant: str | None
@@ -42,6 +49,21 @@ class Call:
     asked: dict[str, Any] | None
     """What the body says; None: there is none, or it was not looked at or not understood."""
     identity: Identity | None
+
+    @classmethod
+    def of(cls, environ: dict[str, Any], action: str | None, tenant: str | None) -> Call:
+        """What a WSGI environ says of it."""
+        return cls(
+            request_id=environ.get("zuul.request_id", "-"),
+            action=action,
+            method=environ["REQUEST_METHOD"],
+            path=_path(environ),
+            tenant=tenant,
+            address=environ.get("REMOTE_ADDR"),
+            forwarded_for=environ.get("HTTP_X_FORWARDED_FOR"),
+            asked=environ.get("zuul.asked"),
+            identity=environ.get("zuul.identity"),
+        )
 
 
 class Audit:
@@ -66,7 +88,7 @@ class Audit:
             "forwarded_for": call.forwarded_for and _cut(call.forwarded_for),
             "action": call.action,
             "tenant": call.tenant and _cut(call.tenant),
-            "method": call.method,
+            "method": _cut(call.method),
             "path": _cut(call.path),
             "asked": call.asked and {name: _cut(value) for name, value in call.asked.items()},
             "outcome": outcome(error),
@@ -81,10 +103,26 @@ class Audit:
             "%s", " ".join(f"{name}={json.dumps(value)}" for name, value in row.items() if name not in _not_logged)
         )
 
+    def add_unread(self, environ: dict[str, Any], error: errors.RestError) -> None:
+        """The same for a request that was refused before anybody looked at what it is to do, if it was to do anything.
+
+        Its tenant is the one that the URL names, whether or not there is such a tenant.
+        """
+        found = _tenant_of(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+        if environ["REQUEST_METHOD"] not in READS:
+            tenant = found[1].encode("latin-1", "replace").decode("utf-8", "replace") if found else None
+            self.add(Call.of(environ, None, tenant), error.status, error)
+
     def rows(self) -> list[Row]:
         """What is kept, the last call first. The rows are never changed."""
         with self._lock:
             return list(reversed(self._rows))
+
+
+def _path(environ: dict[str, Any]) -> str:
+    """As the client wrote it, about."""
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return quote(path, safe="/~!$&'()*+,;=:@", encoding="latin-1", errors="replace")
 
 
 _not_logged = ("id", "time")

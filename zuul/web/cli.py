@@ -7,8 +7,11 @@ import argparse
 import logging
 import logging.config
 import os
+import re
 import sys
 import time
+from typing import NoReturn
+from urllib.parse import urlsplit
 
 from zuul.web.settings import PLACES, ConfigError, Settings, Web, read
 
@@ -21,14 +24,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except ConfigError as error:
-        print(f"zuul-rest: {error}", file=sys.stderr)
+        print(f"zuul-rest: {_without_tokens(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
 
 
+def _without_tokens(text: str) -> str:
+    """What is said of a call may repeat its arguments, but no token that got among them."""
+    return re.sub(r"eyJ[\w.-]{8,}", "(a token)", text)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(_without_tokens(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="zuul-rest", description="The REST tier for Zuul and Nodepool.")
+    parser = _Parser(prog="zuul-rest", description="The REST tier for Zuul and Nodepool.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve a Zuul, in place of zuul-web")
@@ -68,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--server", metavar="URL", help="default: $ZUUL_REST_URL, else as zuul.conf has it")
     _add_configuration(tail)
     tail.add_argument("--tenant", metavar="NAME", help="default: the one that has the build")
+    tail.add_argument(
+        "--token", help="for a protected tenant; default: $ZUUL_REST_TOKEN, which other users of the host do not see"
+    )
     tail.add_argument("-v", "--verbose", action="store_true", help="say what happens even if that is no terminal")
     tail.set_defaults(run=_tail)
 
@@ -247,7 +263,26 @@ def _tail(options: argparse.Namespace) -> int:
     def server() -> str:
         return options.server or os.environ.get("ZUUL_REST_URL") or _configured_server(options.conf)
 
-    return tail(build_of(options.build, server, options.tenant), options.verbose)
+    build = build_of(options.build, server, options.tenant)
+    return tail(build, options.verbose, _bearer_token(options.token, build.server))
+
+
+def _bearer_token(given: str | None, server: str) -> str | None:
+    """The token to send to a server, without the `Bearer` that `zuul-rest token` puts before it.
+
+    That of the environment is for the server of the environment, if that is there: a URL may be anybody's.
+    """
+    if given is None:
+        home = os.environ.get("ZUUL_REST_URL")
+        if home and urlsplit(home)[:2] != urlsplit(server)[:2]:
+            return None
+    text = given if given is not None else os.environ.get("ZUUL_REST_TOKEN")
+    if not text:
+        return None
+    found = re.fullmatch(r"\s*(?:bearer\s+)?([!-~]+)\s*", text, re.IGNORECASE)
+    if found is None:
+        raise ConfigError("--token or $ZUUL_REST_TOKEN: this is no token")
+    return found[1]
 
 
 def _configured_server(conf: str | None) -> str:

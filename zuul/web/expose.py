@@ -176,7 +176,7 @@ def expose(
             _check_reader(self, request, public)
             given, named, choice = _arguments(exposed, dialect, from_path, request)
             if wants_identity:
-                named["identity"] = request.environ["zuul.identity"]
+                named["identity"] = request.environ.get("zuul.identity")
             if body is not None:
                 named = {**named, last_name: sent(body, request)}
             if query is not None:
@@ -255,7 +255,7 @@ def _check_reader(controller: Any, request: webob.Request, public: bool) -> None
     identity = guard.admit_reader(request.headers.get("Authorization"), tenant)
     if identity is not None:
         environ["zuul.identity"] = identity
-        environ["zuul.private"] = guard.protects(tenant)
+        environ["zuul.private"] = guard.protects_any if tenant is None else guard.protects(tenant)
 
 
 def plain(method: Controller) -> Controller:

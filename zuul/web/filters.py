@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from zuul.web import errors
+from zuul.web.audit import Audit
 from zuul.web.negotiation import accepts_gzip
 from zuul.web.origins import ANY_ORIGIN, READABLE_FIELDS, Origins
 from zuul.web.settings import Rest
@@ -249,17 +250,25 @@ def _preflight(headers: list[tuple[str, str]], origins: Origins, origin: str | N
 
 
 class GuardFilter(AnsweringFilter):
-    """Refuses paths and sizes that mean harm or nothing, before anybody decodes them."""
+    """Refuses paths and sizes that mean harm or nothing, before anybody decodes them.
 
-    def __init__(self, inner: WsgiApplication, max_body_bytes: int) -> None:
+    :param audit: is told of requests that were to do something; None where nothing can be done.
+    """
+
+    def __init__(self, inner: WsgiApplication, max_body_bytes: int, audit: Audit | None = None) -> None:
         super().__init__(inner)
         self.max_body_bytes = max_body_bytes
+        self._audit = audit
 
     def answer(self, environ: Environ) -> Response | None:
         if self._is_plain(environ):
             return None
         error = self._objection(environ)
-        return refusal(error, environ, ANY_ORIGIN) if error is not None else None
+        if error is None:
+            return None
+        if self._audit is not None and environ["PATH_INFO"].startswith(("/api/", "/v1/")):
+            self._audit.add_unread(environ, error)
+        return refusal(error, environ, ANY_ORIGIN)
 
     def _is_plain(self, environ: Environ) -> bool:
         """Whether there is certainly no objection. Nearly every request is so."""

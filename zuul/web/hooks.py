@@ -57,7 +57,7 @@ class ErrorsHook(PecanHook):  # type: ignore[misc]
 
 
 class AuditHook(PecanHook):  # type: ignore[misc]
-    """Has each call written down that acts, or is refused for the sake of its token, when its answer is known."""
+    """Has each call written down that acts or tries to, or is refused for the sake of its token."""
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
@@ -67,20 +67,11 @@ class AuditHook(PecanHook):  # type: ignore[misc]
         environ = state.request.environ  # type: ignore[attr-defined]
         error: errors.RestError | None = environ.get("zuul.error")
         action = _action(controller, error)
-        if action is None:
-            return
-        call = Call(
-            request_id=environ.get("zuul.request_id", "-"),
-            action=action,
-            method=environ["REQUEST_METHOD"],
-            path=state.request.path,  # type: ignore[attr-defined]
-            tenant=getattr(controller.__self__, "_tenant", None),  # type: ignore[union-attr]
-            address=environ.get("REMOTE_ADDR"),
-            forwarded_for=environ.get("HTTP_X_FORWARDED_FOR"),
-            asked=environ.get("zuul.asked"),
-            identity=environ.get("zuul.identity"),
-        )
-        self._audit.add(call, state.response.status_int, error)  # type: ignore[attr-defined]
+        if action is not None:
+            call = Call.of(environ, action, getattr(controller.__self__, "_tenant", None))  # type: ignore[union-attr]
+            self._audit.add(call, state.response.status_int, error)  # type: ignore[attr-defined]
+        elif error is not None:
+            self._audit.add_unread(environ, error)
 
 
 def _action(controller: object, error: errors.RestError | None) -> str | None:

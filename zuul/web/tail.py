@@ -64,8 +64,11 @@ class _NoSuchBuild(Exception):
     """A 404 of ours."""
 
 
-def tail(build: Build, verbose: bool) -> int:
-    """Copy the build's log to standard output. Returns the exit status: 0 if that was all of it, else 1."""
+def tail(build: Build, verbose: bool, token: str | None = None) -> int:
+    """Copy the build's log to standard output. Returns the exit status: 0 if that was all of it, else 1.
+
+    :param token: with which a protected tenant may be read.
+    """
     out = sys.stdout.buffer
     talkative = verbose or sys.stderr.isatty()
 
@@ -78,7 +81,7 @@ def tail(build: Build, verbose: bool) -> int:
         words = "".join(character if character.isprintable() else " " for character in sentence)  # a server's, maybe
         print(f"{begin}zuul-rest: {words}", file=sys.stderr, flush=True)
 
-    follower = Follower(build, out, note)
+    follower = Follower(build, out, note, token=token)
     try:
         follower.follow()
     except LogError as error:
@@ -111,6 +114,7 @@ class Follower:
         out: BinaryIO,
         note: Callable[[str], object],
         *,
+        token: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
         chance: Callable[[], float] = random.random,
         silence_seconds: float = SILENCE_SECONDS,
@@ -120,6 +124,7 @@ class Follower:
         self._build = build
         self._out = out
         self._note = note
+        self._token = token
         self._sleep = sleep
         self._chance = chance
         self._silence_seconds = silence_seconds
@@ -217,8 +222,12 @@ class Follower:
 
     def _request(self, url: str, accept: str, more: dict[str, str] | None = None) -> HTTPResponse:
         fields = {"Accept": accept, "User-Agent": "zuul-rest tail", **(more or {})}
+        request = Request(url, headers=fields)
+        if self._token is not None:
+            # Not to where a server may redirect us, which may be anybody's.
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         try:
-            response: HTTPResponse = urlopen(Request(url, headers=fields), timeout=self._silence_seconds)
+            response: HTTPResponse = urlopen(request, timeout=self._silence_seconds)
         except HTTPError as error:
             with error:
                 raise _refusal(error) from None
@@ -290,6 +299,8 @@ def _refusal(error: HTTPError) -> Exception:
     if error.code == 404:
         return _NoSuchBuild(words) if words else _NoSuchUrl()
     reason = f"the server answers {error.code} {error.reason}" + (f": {words}" if words else "")
+    if error.code == 401:
+        reason += " (--token or $ZUUL_REST_TOKEN gives it a token)"
     if error.code in (408, 425, 429) or error.code >= 500:
         lost = bool(words) and error.code == 502  # our own, for an executor that does not answer
         return _Again(reason, after_seconds=_seconds(error.headers.get("Retry-After")), lost=lost)

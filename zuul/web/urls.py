@@ -21,6 +21,10 @@ Controller = Callable[..., Any]
 PREFLIGHT_SECONDS = 3600
 
 
+def absent(*arguments: Any) -> None:
+    """In the place of a method that other installations have at a URL: here, there is nothing that it could act on."""
+
+
 @dataclass(frozen=True)
 class Route:
     """One method of one URL of a map."""
@@ -45,10 +49,11 @@ class Url:
     :param segments: how many path segments are left; None: all there are, as one argument with its slashes.
     :param template: how documents write those segments, if not as the names of the method's arguments.
     :param endings: where all segments are taken, last segments (`keys/ssh`) that lead elsewhere with those before
-        them.
+        them; None in the place of a `Url`: they do elsewhere, and here nothing but reading is possible.
     :param given: the first arguments of the method, where the map knows them already.
     :param with_mount: whether the first argument is the path at which the whole map is mounted.
-    :param methods: the exposed method by HTTP method: `get`, `post`, `put`, `delete`; None: not here.
+    :param methods: the exposed method by HTTP method: `get`, `post`, `put`, `delete`; None: not possible (405);
+        `absent`: as if the URL were not there (404).
     """
 
     def __init__(
@@ -56,7 +61,7 @@ class Url:
         *,
         segments: int | None = 0,
         template: str | None = None,
-        endings: Mapping[str, Url] | None = None,
+        endings: Mapping[str, Url | None] | None = None,
         given: tuple[str, ...] = (),
         with_mount: bool = False,
         **methods: Controller | None,
@@ -66,15 +71,20 @@ class Url:
         self._endings = [(ending.split("/"), url) for ending, url in (endings or {}).items()]
         self._given = list(given)
         self._with_mount = with_mount
-        self._methods = {name.upper(): method for name, method in methods.items() if method is not None}
+        self._methods = {name.upper(): method for name, method in methods.items() if method not in (None, absent)}
+        self._absent = {name.upper() for name, method in methods.items() if method is absent}
 
     @pecan.expose()  # type: ignore[untyped-decorator]  # Pecan is untyped
     def _route(self, rest: list[str], request: webob.Request) -> tuple[Controller, list[str]]:
         if rest and not rest[-1]:
             rest = rest[:-1]  # a slash at the end means nothing
         for ending, url in self._endings:
-            if len(rest) > len(ending) and rest[-len(ending) :] == ending:
+            if len(rest) <= len(ending) or rest[-len(ending) :] != ending:
+                continue
+            if url is not None:
                 return url._route(rest[: -len(ending)], request)  # type: ignore[no-any-return]
+            if request.method not in ("GET", "HEAD", "OPTIONS"):
+                raise not_here(request)
         if self._segments is None:
             rest = ["/".join(rest)] if any(rest) else []
         if len(rest) != (1 if self._segments is None else self._segments) or "" in rest:
@@ -87,6 +97,8 @@ class Url:
                 request.environ["zuul.content_type"] = request.environ.get("CONTENT_TYPE", "")
                 request.environ["CONTENT_TYPE"] = "application/octet-stream"
             return self._methods[method], rest
+        if method in self._absent:
+            raise not_here(request)
         allowed = sorted({*self._methods, "OPTIONS", *({"HEAD"} if "GET" in self._methods else ())})
         if method == "OPTIONS":
             request.environ["CONTENT_TYPE"] = "application/octet-stream"  # else Pecan would read its body as a form
@@ -95,6 +107,8 @@ class Url:
 
     def _routes(self, base: str) -> Iterator[Route]:
         for ending, url in self._endings:
+            if url is None:
+                continue
             yield from url._routes_before(base, "/".join(ending))
         yield from self._routes_before(base, "")
 

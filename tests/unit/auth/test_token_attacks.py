@@ -295,9 +295,9 @@ ATTACKS = {
     "exp of 400 digits": (with_text("exp", "9" * 400), UNAUTHORIZED),
     "exp of 5000 digits": (with_text("exp", "9" * 5000), UNDECODED),
     "exp in milliseconds": (both(claims(exp=(NOW + 600) * 1000)), UNAUTHORIZED),
-    "nbf in the future": (both(claims(nbf=NOW + 300)), UNAUTHORIZED),
+    "nbf in the future": (both(claims(nbf=NOW + 3000)), UNAUTHORIZED),
     "nbf text": (both(claims(nbf="0")), UNAUTHORIZED),
-    "iat in the future": (both(claims(iat=NOW + 300)), UNAUTHORIZED),
+    "iat in the future": (both(claims(iat=NOW + 3000)), UNAUTHORIZED),
     "iat text": (both(claims(iat="yesterday")), UNAUTHORIZED),
     "iat huge": (both(claims(iat=10**18)), UNAUTHORIZED),
     # -- nobody
@@ -416,15 +416,15 @@ def test_the_word_bearer_has_no_case(identify, scheme):
 
 
 @pytest.mark.parametrize(
-    ("payload", "error"),
+    ("age", "error"),
     [
-        (claims(iat=None), MISSING),
-        (claims(iat=NOW - 120), EXPIRED),
-        (claims(iat=NOW - 30), None),
+        (None, MISSING),
+        (120, EXPIRED),
+        (30, None),
     ],
 )
-def test_a_token_has_a_longest_life(identify, payload, error):
-    field = f"Bearer {forge(payload=payload)}"
+def test_a_token_has_a_longest_life(identify, age, error):
+    field = f"Bearer {forge(payload=claims(iat=None if age is None else int(time.time()) - age))}"
     if error is None:
         assert identify("hs", field, max_validity_time="60").uid == "ann"
         return
@@ -434,18 +434,20 @@ def test_a_token_has_a_longest_life(identify, payload, error):
 
 
 @pytest.mark.parametrize(
-    ("skew", "payload", "taken"),
+    ("skew", "offsets", "taken"),
     [
-        ("-60", {"iat": NOW + 30}, True),
-        ("-60", {"nbf": NOW + 30}, True),
-        ("-60", {"exp": NOW + 30}, False),
-        ("60", {"exp": NOW - 30}, True),
-        ("60", {"iat": NOW}, False),
-        ("60", {"iat": NOW - 90}, True),
+        ("-60", {"iat": 30}, True),
+        ("-60", {"nbf": 30}, True),
+        ("-60", {"exp": 30}, False),
+        ("60", {"exp": -30}, True),
+        ("60", {"iat": 0}, False),
+        ("60", {"iat": -90}, True),
     ],
 )
-def test_the_clocks_may_differ(identify, skew, payload, taken):
-    field = f"Bearer {forge(payload=claims(**{'iat': NOW - 200, **payload}))}"
+def test_the_clocks_may_differ(identify, skew, offsets, taken):
+    now = int(time.time())
+    times = {claim: now + offset for claim, offset in {"iat": -200, **offsets}.items()}
+    field = f"Bearer {forge(payload=claims(**times))}"
     if taken:
         assert identify("hs", field, skew=skew).uid == "ann"
         return

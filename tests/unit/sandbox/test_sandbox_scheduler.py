@@ -352,12 +352,13 @@ def test_the_status_is_rendered_once_a_second():
 
 
 def test_a_big_installation_starts_and_renders_quickly():
-    started = time.monotonic()
+    """In seconds of this thread's own, whatever else the machine does."""
+    started = time.thread_time()
     scheduler = SandboxScheduler(load(None, items=2000))
-    created = time.monotonic()
+    created = time.thread_time()
     scheduler.functions["zuul:status_get"]({"tenant": "example"})
     assert created - started < 3
-    assert time.monotonic() - created < 1
+    assert time.thread_time() - created < 1
 
 
 def test_threads_may_call_at_once(scheduler):

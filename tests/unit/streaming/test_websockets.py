@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from zuul.web.streaming.endings import END_OF_LOG, SERVER_STOPS
+from zuul.web.streaming.endings import END_OF_LOG, SERVER_STOPS, TOKEN_EXPIRED
 from zuul.web.streaming.websockets import CLOSE_SECONDS, Websocket, Websockets
 
 HANDSHAKE = (
@@ -147,3 +147,10 @@ def test_nothing_is_waited_for_when_the_connection_is_gone(viewer):
     assert viewer.visit.status == 101
     viewer.clock.advance(CLOSE_SECONDS)
     assert not viewer.transport.aborted
+
+
+def test_who_has_only_an_expired_token_is_told_so(viewer):
+    viewer.expired()
+
+    assert close_code(viewer) == TOKEN_EXPIRED
+    assert viewer.has_left == 1

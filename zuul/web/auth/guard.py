@@ -135,6 +135,14 @@ class Guard:
             raise Forbidden("Insufficient privileges", "AuthTokenForbiddenException", identity.realm)
         return identity
 
+    def readable(self, identity: Identity | None, tenants: list[str]) -> set[str]:
+        """Those of these tenants that somebody may read."""
+        readable = {tenant for tenant in tenants if not self.protects(tenant)}
+        if identity is None:
+            return readable
+        mine = {*self.admin_tenants(identity), *(name for name in tenants if self.grants(identity, "read", name))}
+        return readable | (mine & set(tenants))
+
     def needs_threads(self, authorization: str | None, tenant: str | None) -> bool:
         """Whether `admit_reader` may wait; otherwise it lets everybody in at once."""
         return self.protects(tenant) or (self.enabled and is_bearer(authorization))

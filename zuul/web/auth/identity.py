@@ -29,5 +29,8 @@ class Identity:
     claims: Mapping[str, Any] = field(repr=False)
     """All that the token says, with `__zuul_uid_claim`, under which the scheduler's rules look for the uid."""
 
+    expires: float
+    """When the token ceases to hold, in seconds since 1970 by our clock."""
+
     admin_of: frozenset[str] = frozenset()
     """Tenants that the token itself names, where its issuer may do that."""

@@ -143,6 +143,7 @@ class Issuer:
             section=self.section.name,
             realm=self.section.realm,
             claims=MappingProxyType({**claims, UID_CLAIM: uid}),
+            expires=min(claims["exp"], claims.get("iat", math.inf) + self._max_validity_seconds) + self._skew_seconds,
             admin_of=self._admin_of(claims),
         )
 

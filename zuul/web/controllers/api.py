@@ -21,7 +21,7 @@ from zuul.web.controllers.streams import STREAMS, StreamUrl
 from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
-from zuul.web.urls import Url, UrlMap, UrlOf
+from zuul.web.urls import Url, UrlMap, UrlOf, absent
 
 LINKS = {
     "info": "/api/info",
@@ -75,10 +75,10 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, hist
         builds = BuildsController(history, name)
         buildsets = BuildsetsController(history, name)
 
-        hold = Url(segments=1, get=holds.get_one, delete=holds.delete if settings.auth else None)
+        hold = Url(segments=1, get=holds.get_one, delete=holds.delete if settings.auth else absent)
         # Upstream has these only where tokens can be checked; elsewhere they are (unknown) projects.
         rights = AuthorizationsController(scheduler, guard, name)
-        of_project: dict[str, Url] = {}
+        of_project: dict[str, Url | None] = dict.fromkeys(("autohold", "enqueue", "dequeue"))
         of_tenant: dict[str, Url] = {}
         if settings.auth:
             of_project = {
@@ -112,7 +112,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, hist
             "build": Url(segments=1, get=builds.get_one),
             "build-times": Url(get=builds.get_times),
             "buildsets": Url(get=buildsets.get_all),
-            "buildset": Url(segments=1, get=buildsets.get_one),
+            "buildset": Url(segments=1, get=buildsets.get_one_as_upstream),
             "badge": Url(get=BadgesController(history, name).get),
             "autohold": UrlMap({}, index=Url(get=holds.get_all), other=hold),
             **of_tenant,
@@ -129,7 +129,7 @@ def url_map(settings: Settings, scheduler: Scheduler, snapshots: Snapshots, hist
             "info": Url(get=InfoController(settings).get),
             **(of_token if settings.auth else {}),
             **(tenant(whitelabel) if whitelabel else {}),
-            "tenants": Url(get=TenantsController(scheduler).get_all),
+            "tenants": Url(get=TenantsController(scheduler, guard).get_all),
             "connections": Url(get=ConnectionsController(scheduler).get_all),
             "tenant": UrlOf("tenant", lambda name: UrlMap(tenant(name))),
         },

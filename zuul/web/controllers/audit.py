@@ -25,7 +25,8 @@ class AuditController:
     def get_all(self, tenant: str | None = None, *, identity: Identity) -> Document:
         """The last calls that did something in your tenants or tried to, the newest first.
 
-        Those that this process has served since it began, 1000 at most. The log has all of them.
+        Those that the one process which answers has served since it began, 1000 at most: where there are several, each
+        has its own. The log has all of them.
 
         :param tenant: only calls in this tenant.
         """

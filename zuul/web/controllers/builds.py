@@ -83,10 +83,19 @@ class BuildsetsController:
         """
         return self._history.buildsets(self._tenant, query)
 
-    @expose(BuildsetWithBuilds, str, in_v1=BuildsetWithBuildsDetail)
+    @expose(BuildsetWithBuildsDetail, str)
     def get_one(self, uuid: str) -> Document:
         """One buildset with its builds.
 
         :raises NotFound: no such tenant, or the buildset has not been reported.
         """
         return Document.of(self._history.buildset(self._tenant, uuid))
+
+    @expose(BuildsetWithBuilds, str)
+    def get_one_as_upstream(self, uuid: str) -> Document:
+        """One buildset with its builds, if it has any.
+
+        :raises NotFound: no such tenant, or the buildset has not been reported.
+        """
+        found = self._history.buildset(self._tenant, uuid)
+        return Document.of({name: value for name, value in found.items() if name != "builds" or value})

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from wsme.types import text
 
+from zuul.web.auth import Guard
 from zuul.web.backends.history import History
 from zuul.web.backends.replies import Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
@@ -34,7 +35,7 @@ from zuul.web.snapshots import Snapshot, Snapshots
 from zuul.web.urls import Url, UrlMap, UrlOf
 
 
-def url_map(scheduler: Scheduler, snapshots: Snapshots, history: History) -> UrlMap:
+def url_map(scheduler: Scheduler, snapshots: Snapshots, history: History, guard: Guard) -> UrlMap:
     """Every legacy URL with content. To those of Zuul 2 `LegacyUrls` has added the tenant."""
 
     def tenant(name: str) -> UrlMap:
@@ -60,7 +61,7 @@ def url_map(scheduler: Scheduler, snapshots: Snapshots, history: History) -> Url
 
     return UrlMap(
         {
-            "tenants.json": Url(get=TenantsController(scheduler).get_all),
+            "tenants.json": Url(get=TenantsController(scheduler, guard).get_all),
             "console-stream": StreamUrl(STREAMS.console),
         },
         other=UrlOf("tenant", tenant),
@@ -147,8 +148,9 @@ class Tenants:
         if len(names) != 1:
             self._only = None
             raise NotFound(
-                f"This URL is about one tenant, and there are {len(names)}. Put a tenant's name in front, "
-                "as in /NAME/status.json, or have whitelabel_tenant = NAME set in section [rest] of zuul.conf."
+                f"This URL is about one tenant, and there {'are several' if names else 'is none'}. Put a tenant's "
+                "name in front, as in /NAME/status.json, or have whitelabel_tenant = NAME set in section [rest] of "
+                "zuul.conf."
             )
         self._only = (reply.fresh_until or 0.0, names[0])
         return names[0]

@@ -43,7 +43,9 @@ def pecan_application(
     url_map: UrlMap, dialect: Dialect, guard: Guard | None = None, audit: Audit | None = None
 ) -> WsgiApplication:
     """A Pecan application over one URL map, all of whose controllers speak one dialect."""
-    hooks = [DialectHook(dialect, guard), ErrorsHook(), *([AuditHook(audit)] if audit else [])]
+    hooks = [DialectHook(dialect, guard), ErrorsHook()]
+    if audit is not None and guard is not None and guard.enabled:
+        hooks.append(AuditHook(audit))
     application: WsgiApplication = pecan.make_app(
         url_map,
         use_context_locals=False,

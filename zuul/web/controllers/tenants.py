@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from zuul.web.backends.replies import Document, Reply
+import json
+
+from zuul.web.auth import Guard, Identity
+from zuul.web.backends.replies import Document, Reply, as_declared
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.expose import expose
 from zuul.web.resources.config_errors import ConfigError
@@ -12,13 +15,23 @@ from zuul.web.resources.tenants import Tenant
 
 
 class TenantsController:
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, guard: Guard) -> None:
         self._scheduler = scheduler
+        self._guard = guard
 
     @expose([Tenant])
-    def get_all(self) -> Reply:
-        """All tenants, with their number of projects and of live queue items."""
-        return self._scheduler.tenant_list()
+    def get_all(self, *, identity: Identity | None) -> Reply:
+        """All tenants, with their number of projects and of live queue items.
+
+        Protected tenants are only listed for those who may read them.
+        """
+        found = self._scheduler.tenant_list()
+        if not self._guard.protects_any:
+            return found
+        with as_declared():
+            readable = self._guard.readable(identity, [tenant["name"] for tenant in found.data])
+            rows = [tenant for tenant in found.data if tenant["name"] in readable]
+        return Reply(json.dumps(rows).encode(), found.fresh_until)
 
     @expose(Tenant, str)
     def get_one(self, tenant: str) -> Document:

@@ -24,7 +24,7 @@ from zuul.web.controllers.streams import STREAMS, StreamUrl
 from zuul.web.controllers.tenants import ConfigErrorsController, ConnectionsController, TenantsController
 from zuul.web.settings import Settings
 from zuul.web.snapshots import Snapshots
-from zuul.web.urls import Controller, Url, UrlMap, UrlOf
+from zuul.web.urls import Controller, Url, UrlMap, UrlOf, absent
 
 FROZEN = "{project}/branches/{branch}/frozen-jobs"
 
@@ -33,7 +33,7 @@ def url_map(
     settings: Settings, scheduler: Scheduler, snapshots: Snapshots, history: History, guard: Guard, audit: Audit
 ) -> UrlMap:
     """Every URL below /v1, on one screen."""
-    tenants = TenantsController(scheduler)
+    tenants = TenantsController(scheduler, guard)
     connections = ConnectionsController(scheduler)
     directory = DirectoryController()
     of_token = {
@@ -41,9 +41,9 @@ def url_map(
         "audit": Url(get=AuditController(audit, guard).get_all),
     }
 
-    def with_token(controller: Controller) -> Controller | None:
+    def with_token(controller: Controller) -> Controller:
         """A method that needs a token: there where tokens can be checked."""
-        return controller if settings.auth else None
+        return controller if settings.auth else absent
 
     def tenant(name: str) -> UrlMap:
         pipelines = PipelinesController(scheduler, name)

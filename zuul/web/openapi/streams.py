@@ -47,6 +47,7 @@ ENDINGS = [
     (endings.UNSUPPORTED_DATA, "A binary message came in."),
     (TOO_LARGE, "A message of more than 4096 bytes came in."),
     (endings.BAD_REQUEST, "The request is wrong, and how; or a message came in that nobody had asked for."),
+    (endings.TOKEN_EXPIRED, "The token has expired; connect again with another, and go on where you were."),
     (endings.TOO_SLOW, "The client has not read for too long; connect again, and go on where you were."),
     (
         endings.UNAVAILABLE,

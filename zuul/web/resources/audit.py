@@ -34,8 +34,9 @@ class AuditEntry(Resource):
     forwarded_for = always(str, null=True)
     """`X-Forwarded-For` as it was sent. Believe it only behind a proxy that sets it."""
 
-    action = always(str)
-    """What: `enqueue`, `dequeue`, `promote`, `autohold`, `autohold-delete`."""
+    action = always(str, null=True)
+    """What: `enqueue`, `dequeue`, `promote`, `autohold`, `autohold-delete`; null: it was refused before
+    that was clear."""
 
     tenant = always(str, null=True)
     """In which tenant."""

@@ -61,7 +61,9 @@ class Badge(Resource):
         if found is None:
             return cls(label=label, message="unknown", color=GREY, result=None, uuid=None)
         result = found["result"]
-        if result == "SUCCESS":
+        if result is None:  # nobody has written down how it came out
+            message = "unknown"
+        elif result == "SUCCESS":
             message = "passing"
         elif result in UNDECIDED:
             message = result.lower()

@@ -183,9 +183,14 @@ class MomentType(UserType):  # type: ignore[misc]  # WSME is untyped
     basetype = datetime
     name = "moment"
     meaning = "a time such as 2026-01-31T12:00:00Z, 2026-01-31 12:00:00 or 2026-01-31, in UTC if it has no offset"
-    schema = {"type": "string"}  # noqa: RUF012 -- never changed
+    schema = {  # noqa: RUF012 -- never changed
+        "type": "string",
+        # Of all days that there are, those that every month has.
+        "pattern": r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])"
+        r"([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?(\.\d{1,6})?(Z|[+-](0\d|1[0-3]):[0-5]\d)?)?$",
+    }
     _form = re.compile(
-        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:?\d\d)?)?",
+        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?(Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?)?",
         re.ASCII | re.IGNORECASE,
     )
 

@@ -74,7 +74,7 @@ class Paged(OfItems):
     """The same as `skip`."""
 
     marker = sometimes(str)
-    """Only rows after the one with this `uuid`."""
+    """Only rows after the one with this `uuid`, or this `_id`: what never ran has no uuid."""
 
     idx_min = sometimes(WholeType(0, MAX_ID))
     """Only rows whose `_id` is this or greater."""
@@ -132,7 +132,7 @@ class StatisticsQuery(OfItems):
     def _settle(self) -> None:
         if self.start_time is None:
             end = self.end_time or datetime.now(timezone.utc).replace(tzinfo=None)
-            self.start_time = end - WINDOW
+            self.start_time = max(end, datetime.min + WINDOW) - WINDOW
 
 
 class BuildTimesQuery(OfItems):

@@ -17,6 +17,7 @@ NORMAL = 1000
 GOING_AWAY = 1001
 UNSUPPORTED_DATA = 1003
 BAD_REQUEST = 4000
+TOKEN_EXPIRED = 4001
 TOO_SLOW = 4008
 UNAVAILABLE = 4011
 
@@ -44,6 +45,7 @@ NO_SUCH_BUILD = Ending(UNAVAILABLE, "Error with Gearman", gone=True)
 REMOTE_ERROR = Ending(UNAVAILABLE, "Remote error")
 NOT_READING = Ending(TOO_SLOW, "you do not read fast enough; connect again where you are")
 OUT_OF_REACH = Ending(TOO_SLOW, "what you want to read is no longer kept; connect again where you are")
+EXPIRED = Ending(TOKEN_EXPIRED, "the token has expired; connect again with another, where you are")
 
 
 def unavailable(reason: str, *, gone: bool = False) -> Ending:

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from zuul.web.errors import RestError
-from zuul.web.streaming.endings import NOT_READING, SERVER_STOPS, Ending, bad_request, unavailable
+from zuul.web.streaming.endings import EXPIRED, NOT_READING, SERVER_STOPS, Ending, bad_request, unavailable
 from zuul.web.streaming.feed import Feed, Feeds, Joined
 from zuul.web.streaming.forms import PING_EVENT, as_chunk, as_event
 from zuul.web.streaming.http import StreamedResponse
@@ -163,3 +163,6 @@ class EventsResponse(StreamedResponse):
 
     def too_slow(self) -> None:
         self.end(NOT_READING)
+
+    def expired(self) -> None:
+        self.end(EXPIRED)

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zuul.web.errors import RangeNotSatisfiable
-from zuul.web.streaming.endings import END_OF_LOG, NOT_READING, SERVER_STOPS, Ending, ending_of
+from zuul.web.streaming.endings import END_OF_LOG, EXPIRED, NOT_READING, SERVER_STOPS, Ending, ending_of
 from zuul.web.streaming.forms import PING_EVENT, Text, as_chunk, as_event
 from zuul.web.streaming.http import StreamedResponse, respond
 from zuul.web.streaming.hub import Hub
@@ -72,6 +72,9 @@ class FollowingText(StreamedResponse):
 
     def too_slow(self) -> None:
         self.end(NOT_READING)
+
+    def expired(self) -> None:
+        self.end(EXPIRED)
 
     def drained(self) -> None:
         if self._reader is not None:
@@ -227,6 +230,9 @@ class _Sender:
 
     def stop(self) -> None:
         """Go on: what has been promised has an end, and a server that stops waits for that."""
+
+    def expired(self) -> None:
+        """Go on: it was all there while the token held."""
 
     def too_slow(self) -> None:
         self._break_off()

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlsplit
@@ -24,7 +25,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.server import NOT_DONE_YET
 
 from zuul.web import errors
-from zuul.web.auth import Guard
+from zuul.web.auth import Guard, Identity
 from zuul.web.backends.finger import read_log
 from zuul.web.backends.scheduler import Scheduler
 from zuul.web.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, RestError, UpgradeRequired
@@ -50,7 +51,7 @@ SPOOLING_THREADS = 10
 DEAD_SECONDS = 60.0
 """How long a viewer may give no sign of life, beyond the time that it may not read."""
 LOOK_SECONDS = 1.0
-"""Between two looks for viewers that do not read."""
+"""Between two looks for viewers that do not read, or may not any more."""
 
 Handler = Callable[[Any, Visit], "Deferred[None] | None"]
 
@@ -70,6 +71,7 @@ class Streaming:
     """The streams of one process. Belongs to the reactor's thread.
 
     :param gate: None where nobody else has a say in who may come in.
+    :param wall: seconds since 1970, in which tokens expire.
     """
 
     def __init__(
@@ -80,9 +82,11 @@ class Streaming:
         guard: Guard,
         reactor: Any,
         gate: Gate | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._guard = guard
         self._gate = gate
+        self._wall = wall
         self._rest = rest = settings.rest
         self._root = settings.web.root
         self._reactor = reactor
@@ -188,12 +192,18 @@ class Streaming:
             raise NotFound("it takes a token to read logs of some tenants; use the URL of the tenant")
         if not self._guard.needs_threads(authorization, stream.tenant) or self._asks_for_token(request, stream):
             return self._let_through(request, stream, visit)
-        admitted = self._admit(authorization, stream.tenant)
+        admitted = self._admit(authorization, stream.tenant, visit)
         return admitted.addCallback(lambda _: self._let_through(request, stream, visit))
 
-    def _admit(self, authorization: str | None, tenant: str | None) -> Deferred[Any]:
+    def _admit(self, authorization: str | None, tenant: str | None, visit: Visit) -> Deferred[None]:
         """Fails, unless whoever sent this field may read the tenant. The guard may wait, so a thread asks it."""
-        return deferToThreadPool(self._reactor, self._lookups, self._guard.admit_reader, authorization, tenant)
+
+        def admitted(identity: Identity | None) -> None:
+            if identity is not None and self._guard.protects(tenant):
+                visit.expire_at(self._reactor.seconds() + identity.expires - self._wall())
+
+        asking = deferToThreadPool(self._reactor, self._lookups, self._guard.admit_reader, authorization, tenant)
+        return asking.addCallback(admitted)
 
     def _asks_for_token(self, request: Any, stream: Stream) -> bool:
         """Whether it is a websocket that gets the token by message, as browsers have no other way."""
@@ -232,7 +242,7 @@ class Streaming:
             if self._guard.protects(tenant) and request.getHeader("authorization") is None:
 
                 def admit(token: str | None) -> Deferred[Any]:
-                    return self._admit(f"Bearer {token}" if token else None, tenant)
+                    return self._admit(f"Bearer {token}" if token else None, tenant, visit)
 
             self._accept(request, ConsoleStream(self._hub, tenant, visit, self._reactor, admit))
 
@@ -306,6 +316,10 @@ class Streaming:
         for viewer in list(self._visits.viewers):
             if viewer.outlet.blocked and viewer.outlet.blocked_since < latest:
                 viewer.too_slow()
+        now = self._reactor.seconds()
+        for viewer in [viewer for viewer, expires in self._visits.expiring.items() if expires <= now]:
+            del self._visits.expiring[viewer]
+            viewer.expired()
 
 
 def _authority(url: str) -> tuple[str, int | None] | None:

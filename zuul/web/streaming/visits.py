@@ -38,6 +38,9 @@ class Viewer(Protocol):
     def too_slow(self) -> None:
         """It has not read for too long: say so and close."""
 
+    def expired(self) -> None:
+        """The token that it was let in with has expired: say so and close."""
+
 
 class Visits:
     """All streams of this process. Belongs to the reactor's thread.
@@ -57,6 +60,8 @@ class Visits:
         self._origins = origins
         self._addresses: Counter[str] = Counter()
         self.viewers: set[Viewer] = set()
+        self.expiring: dict[Viewer, float] = {}
+        """Those that may stay until a time only, in the reactor's seconds."""
         self.newcomer: Callable[[Viewer], object] = lambda viewer: None
         """Is told of each connection that begins to stream."""
         self._count = 0
@@ -101,6 +106,7 @@ class Visit:
         "_address",
         "_began",
         "_entered",
+        "_expires",
         "_method",
         "_path",
         "_viewer",
@@ -123,6 +129,7 @@ class Visit:
         self._path = path
         self._began = time.perf_counter()
         self._entered = False
+        self._expires: float | None = None
         self._viewer: Viewer | None = None
 
     def enter(self) -> None:
@@ -136,7 +143,17 @@ class Visit:
         self._viewer = viewer
         if self._visits is not None:
             self._visits.viewers.add(viewer)
+            self._watch()
             self._visits.newcomer(viewer)
+
+    def expire_at(self, seconds: float) -> None:
+        """It may last until then, in the reactor's seconds."""
+        self._expires = seconds
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._visits is not None and self._viewer is not None and self._expires is not None:
+            self._visits.expiring[self._viewer] = self._expires
 
     def over(self, status: int) -> None:
         """The response is complete, or the connection gone. Only the first call counts."""
@@ -145,6 +162,7 @@ class Visit:
             return
         if self._viewer is not None:
             visits.viewers.discard(self._viewer)
+            visits.expiring.pop(self._viewer, None)
             self._viewer = None
         if visits.log_requests and access_log.isEnabledFor(logging.INFO):
             log_access(self.identifier, self._address, self._method, self._path, str(status), "-", self._began)

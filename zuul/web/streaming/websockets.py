@@ -13,7 +13,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 
 from zuul.web import errors
 from zuul.web.filters import error_headers
-from zuul.web.streaming.endings import NOT_READING, SERVER_STOPS, UNSUPPORTED_DATA, Ending, bad_request
+from zuul.web.streaming.endings import EXPIRED, NOT_READING, SERVER_STOPS, UNSUPPORTED_DATA, Ending, bad_request
 from zuul.web.streaming.http import common_fields
 from zuul.web.streaming.outlet import Outlet, prepare
 from zuul.web.streaming.visits import Visit
@@ -72,6 +72,10 @@ class Websocket(WebSocketServerProtocol):  # type: ignore[misc]
     def too_slow(self) -> None:
         """The viewer has not read for too long."""
         self.end(NOT_READING)
+
+    def expired(self) -> None:
+        """The viewer's token has expired."""
+        self.end(EXPIRED)
 
     # -- autobahn's callbacks
 

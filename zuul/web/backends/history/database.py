@@ -17,7 +17,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -97,11 +97,13 @@ class Database:
         :raises Unavailable: the database is away, or has too much to do.
         :raises Timeout: a statement took too long.
         """
+        began = time.monotonic()
         with self._turn():
             try:
                 return self._try(work)
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                # One that hangs would hang again.
+                if not error.connection_invalidated or time.monotonic() - began > self._timeout_seconds:
                     raise self._translated(error) from None
             try:  # the connection was of a database that has been restarted, and so were all others
                 return self._try(work)
@@ -121,7 +123,10 @@ class Database:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
-        engine = self._made_engine()
+        try:
+            engine = self._made_engine()
+        except Unavailable as error:
+            raise self._gone(str(error)) from None
         try:
             connection = engine.connect()
         except DBAPIError as error:
@@ -240,6 +245,11 @@ def make_engine(dburi: str, *, timeout_seconds: float, connections: int) -> Engi
     except ImportError:
         package = PACKAGES.get(driver, driver)
         raise Unavailable(f"the driver {driver} is not installed here; pip install '{package}'") from None
+    if driver == "psycopg":
+        # First of all, since SQLAlchemy asks each new connection for something of its own.
+        event.listen(
+            engine, "connect", lambda connection, _: _have_patience(connection, timeout_seconds + 2), insert=True
+        )
     event.listen(engine, "connect", _preparation(url.get_backend_name(), timeout_seconds))
     return engine
 
@@ -253,7 +263,7 @@ def read_url(dburi: str) -> URL:
         url = make_url(dburi)
         if url.drivername in DRIVERS:
             url = url.set(drivername=f"{url.drivername}+{DRIVERS[url.drivername]}")
-        url.get_driver_name()
+        url.get_dialect()
     except (ArgumentError, ValueError, SQLAlchemyError):
         # Not `from error`: these errors may quote the password.
         raise Unavailable("dburi must be the URL of a database that SQLAlchemy knows; correct it") from None
@@ -269,10 +279,39 @@ def _connect_options(driver: str, timeout_seconds: float) -> dict[str, Any]:
         alive = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
         return {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": patience * 1000, **alive}
     if driver in ("pymysql", "mysqldb"):
-        return {"connect_timeout": CONNECT_SECONDS, "read_timeout": patience, "write_timeout": patience}
+        deadlines = {"connect_timeout": CONNECT_SECONDS, "read_timeout": patience, "write_timeout": patience}
+        return {**deadlines, "charset": "utf8mb4"}  # so that any letter can be asked for
     if driver == "pysqlite":
         return {"timeout": timeout_seconds, "check_same_thread": False}
     return {}
+
+
+def _have_patience(connection: Any, seconds: float) -> None:
+    """Have a connection of psycopg's close itself when a database that hangs does not answer.
+
+    The database keeps the time of statements, and the kernel that of a network; nobody keeps that of a process which
+    has stopped.
+    """
+    wait = connection.wait
+
+    def patiently(generator: Generator[Any, Any, T], *arguments: Any, **more: Any) -> T:
+        found: T = wait(until(generator, time.monotonic() + seconds), *arguments, **more)
+        return found
+
+    def until(generator: Generator[Any, Any, T], deadline: float) -> Generator[Any, Any, T]:
+        try:
+            state = next(generator)
+            while True:
+                ready = yield state  # each tenth of a second, whether there is anything or not
+                if time.monotonic() > deadline:
+                    connection.pgconn.finish()
+                    raise connection.OperationalError(f"no answer within {seconds:g} s")
+                state = generator.send(ready)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+    connection.wait = patiently
 
 
 def _preparation(backend: str, timeout_seconds: float) -> Callable[[Any, Any], None]:

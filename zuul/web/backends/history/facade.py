@@ -122,6 +122,7 @@ class History:
                 for request in self._scheduler.autohold_list()
                 if request["tenant"] == tenant
                 for held in request["nodes"]
+                if held["build"] is not None
             }
 
     def _database_of(self, tenant: str) -> Database:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, cast, exists, false, not_, or_
+from sqlalchemy import BINARY, ColumnElement, String, and_, cast, exists, false, not_, or_, type_coerce
 from sqlalchemy.dialects.mysql import VARCHAR
 from sqlalchemy.engine import Dialect
 
@@ -38,6 +38,8 @@ class Conditions:
         """The columns of which values are asked for exactly, so that an index may find them."""
         self.chooses_buildsets = False
         """Whether there is more about buildsets than their tenant."""
+        self.of_column: dict[str, ColumnElement[bool]] = {}
+        """What is asked for exactly of buildsets, by column."""
         self.chooses_builds = False
         """Whether there is more about builds than their number."""
         self.tenant_only: ColumnElement[bool] | None = None
@@ -67,7 +69,7 @@ class Conditions:
         """Rows of this tenant alone."""
         column = self.tables.buildset.c.tenant
         if self._takes_capitals_for_small and _possible(name):
-            self.tenant_only = column == name
+            self.tenant_only = column == name if name.isascii() else None
             self._tenant = [_closely(column) == name]
         else:
             self._tenant = [self._same(column, [name])]
@@ -88,7 +90,10 @@ class Conditions:
             self.columns.add(column.name)
         choices = [self._like(column, value) for value in wild if _possible(value)]
         choices += [self._same(column, exact)] if exact else []
-        self.add(or_(*choices) if choices else false(), column)
+        condition = or_(*choices) if choices else false()
+        self.add(condition, column)
+        if not wild and column.table is self.tables.buildset:
+            self.of_column[column.name] = condition
 
     def exclude(self, column: Any, values: Sequence[str] | None) -> None:
         """Rows without these values; those without any value are kept."""
@@ -164,9 +169,10 @@ class Conditions:
         found: ColumnElement[bool] = column == possible[0] if len(possible) == 1 else column.in_(possible)
         if not self._takes_capitals_for_small:
             return found
-        # There `=` takes capitals for small letters. It finds rows by an index; the second comparison looks closely.
-        closely = _closely(column)
-        return and_(found, closely.in_(possible))
+        # There `=` takes capitals for small letters, and does not mind spaces at the end. It finds rows by an index;
+        # the second comparison looks closely. Columns that are not in Unicode refuse to be compared with all letters.
+        closely = _closely(column).in_(possible)
+        return and_(found, closely) if all(value.isascii() for value in possible) else closely
 
     def _like(self, column: Any, value: str) -> ColumnElement[bool]:
         if self._dialect.name == "sqlite":  # whose LIKE takes capitals for small letters
@@ -181,7 +187,8 @@ class Conditions:
 
 
 def _closely(column: Any) -> Any:
-    return cast(column, VARCHAR(255, charset="utf8mb4")).collate("utf8mb4_bin")
+    """The bytes of its letters, whatever the column's own order of letters takes for the same."""
+    return type_coerce(cast(cast(column, VARCHAR(255, charset="utf8mb4")), BINARY), String)
 
 
 def _possible(value: str) -> bool:

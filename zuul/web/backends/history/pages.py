@@ -50,7 +50,7 @@ class Order:
         columns = [
             column.name for column in self._table.c if column.name != "id" and _indexed(tables, table, column.name)
         ]
-        name = query.sort_field or BY_NUMBER
+        name = query.sort_field if query.sort_field is not None else BY_NUMBER
         if name not in (BY_NUMBER, *columns):
             raise BadRequest(
                 f"sort_field is one of {', '.join([BY_NUMBER, *columns])}; the database has indexes for no others"
@@ -111,7 +111,7 @@ def page(
     if query.marker is not None:
         found = connection.execute(place_of(query.marker)).first()
         if found is None:
-            raise NotFound(f"there is no row with the uuid {query.marker} for the marker to mean, or no longer")
+            raise NotFound(f"there is no row with the uuid or _id {query.marker} for the marker to mean, or no longer")
         place = Place(*found)
     wanted = query.limit + 1 if query.limit else 0
     if not wanted:
@@ -151,13 +151,14 @@ def _by_column(
     rows = []
     if place is None or place.value is not None:
         rows = _part(connection, valued, [order.by(order.column), order.by(order.number)], order, place, wanted, skip)
-        place = None
         if len(rows) == wanted:
             return rows
         if skip and not rows:
-            skip -= connection.execute(select(func.count()).select_from(valued.subquery())).scalar_one()
+            passed = valued if place is None else valued.where(order.after(place))
+            skip -= connection.execute(select(func.count()).select_from(passed.subquery())).scalar_one()
         else:
             skip = 0
+        place = None
     valueless = statement.where(order.column.is_(None))
     return rows + _part(connection, valueless, [order.by(order.number)], order, place, wanted - len(rows), skip)
 
@@ -179,8 +180,8 @@ def _part(
 
 def _following(order: Order, last: Any) -> dict[str, str | None]:
     """The parameters of the next page: from the last row of this one on, however many rows come in meanwhile."""
-    if order.column is not None:
-        return {"marker": last.uuid, "skip": None, "offset": None}
+    if order.column is not None:  # not by uuid, which what never ran has not
+        return {"marker": str(last.id), "skip": None, "offset": None}
     bound, number = ("idx_max", last.id - 1) if order.descending else ("idx_min", last.id + 1)
     return {bound: str(number), "marker": None, "skip": None, "offset": None}
 

@@ -9,6 +9,8 @@ scheduler's SQL reporter writes them.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
@@ -17,7 +19,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.engine import Connection
 
-from zuul.web.backends.history.filters import OF_BUILDS, OF_BUILDSETS, Conditions
+from zuul.web.backends.history.filters import MAX_INTEGER, OF_BUILDS, OF_BUILDSETS, Conditions
 from zuul.web.backends.history.pages import Order, page
 from zuul.web.backends.history.tables import BUILD, BUILDSET, LATER, Tables
 from zuul.web.backends.history.walks import find_builds, find_buildsets
@@ -29,6 +31,8 @@ Record = dict[str, Any]
 BUILD_COLUMNS = ("uuid", "job_name", "result", "start_time", "end_time", "voting", "log_url", "node_name",
                  "error_detail")  # fmt: skip
 ITEM_COLUMNS = ("project", "branch", "pipeline", "change", "patchset", "ref", "newrev", "ref_url", "event_id")
+
+NUMBER_DIGITS = len(str(MAX_INTEGER))
 
 
 class Reading:
@@ -59,7 +63,7 @@ class Reading:
             query,
             conditions,
             self._builds,
-            lambda uuid: self._place(order, uuid),
+            lambda marker: self._place(order, marker),
             partial(find_builds, self._connection, tables),
         )
         listing.rows.extend(self._with_what_they_left(rows))
@@ -98,7 +102,9 @@ class Reading:
         by = tables.build.c.end_time if tables.serves(BUILD, "end_time") else tables.build.c.id
         if by is tables.build.c.end_time:
             statement = statement.where(by.is_not(None))
-        statement = statement.order_by(by.desc()).limit(query.limit).offset(query.skip or 0)
+        # By number too, so that pages are in one order: what never ran ends with its buildset.
+        order = dict.fromkeys((by, tables.build.c.id))
+        statement = statement.order_by(*(column.desc() for column in order)).limit(query.limit).offset(query.skip or 0)
         rows = self._connection.execute(statement).all() if query.limit else []
         return [{"final": True, **_record(row), "duration": _duration(row)} for row in rows]
 
@@ -123,7 +129,7 @@ class Reading:
             query,
             conditions,
             self._buildsets,
-            lambda uuid: self._place(order, uuid),
+            lambda marker: self._place(order, marker),
             partial(find_buildsets, self._connection),
         )
         listing.rows.extend(self._with_times([_record(row) for row in rows]))
@@ -184,14 +190,18 @@ class Reading:
         build, buildset = self._tables.build, self._tables.buildset
         return statement.select_from(build.join(buildset, buildset.c.id == build.c.buildset_id))
 
-    def _place(self, order: Order, uuid: str) -> Select[Any]:
+    def _place(self, order: Order, marker: str) -> Select[Any]:
+        """Of the row with this uuid or number; uuids are longer, even one of digits alone."""
         table = order.number.table
         value = order.column if order.column is not None else order.number
         statement = select(value, order.number)
         if table is self._tables.build:
             statement = self._joined(statement, BUILD)
         conditions = self._conditions(BUILD)
-        conditions.filter(table.c.uuid, [uuid])
+        if re.fullmatch(f"[0-9]{{1,{NUMBER_DIGITS}}}", marker):
+            conditions.add(order.number == min(int(marker), MAX_INTEGER))
+        else:
+            conditions.filter(table.c.uuid, [marker])
         return statement.where(*conditions.found).order_by(order.number.desc()).limit(1)
 
     def _with_what_they_left(self, rows: Sequence[Any]) -> list[Record]:
@@ -260,12 +270,18 @@ def _duration(row: Any) -> float | None:
     return float((row.end_time - row.start_time).total_seconds())
 
 
-def _decoded(metadata: str | None) -> Any:
-    """What a job wrote of an artifact; None for what is no JSON."""
+def _decoded(metadata: str | None) -> Record | None:
+    """The object that a job wrote of an artifact; None for what is none. JSON knows no NaN and no infinity."""
     try:
-        return json.loads(metadata) if metadata else None
+        found = json.loads(metadata, parse_constant=lambda _: None, parse_float=_finite) if metadata else None
     except (ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _extreme(choose: Any, builds: Iterable[Record], name: str) -> Any:

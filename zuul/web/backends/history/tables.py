@@ -46,9 +46,8 @@ class Index(NamedTuple):
 RECOMMENDED = (
     Index(ARTIFACT, ("build_id",), "all lists of builds"),
     Index(PROVIDES, ("build_id",), "all lists of builds"),
-    Index(BUILD, ("buildset_id",), "builds of a project, change or tenant; a buildset"),
+    Index(BUILD, ("buildset_id",), "builds of a project or change; a buildset"),
     Index(BUILD, ("end_time",), "builds by time; statistics"),
-    Index(BUILDSET, ("tenant", "project"), "a tenant with few builds; badges"),
     Index(BUILDSET, ("ref",), "builds of a ref"),
     Index(BUILDSET, ("newrev",), "builds of a commit"),
 )

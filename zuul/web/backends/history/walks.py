@@ -111,7 +111,7 @@ class _Led:
             first = select(extreme(other.c.id)).scalar_subquery()
         last = first - NEAR if self._order.descending else first + NEAR
         within = [number > last, number <= first] if self._order.descending else [number < last, number >= first]
-        found = self._numbers(self._walking().where(*within))
+        found = self._numbers(self._walking().where(*within, *self._there_are_some()))
         return found if len(found) == self._wanted else None
 
     def rest(self) -> list[int]:
@@ -135,6 +135,15 @@ class _Led:
             statement = statement.where(conditions.tenant_only)
         # `+ 0` keeps it from walking all builds by their number, in the hope of finding some soon.
         return self._numbers(statement, by=self._order.number + 0)
+
+    def _there_are_some(self) -> list[Any]:
+        """That there are such buildsets at all, as far as an index knows: asked once, before anything is walked."""
+        buildset = self._tables.buildset
+        return [
+            exists(select(buildset.c.id).where(condition).correlate(None))
+            for name, condition in self._conditions.of_column.items()
+            if any(index[0] == name for index in self._tables.indexed.get(BUILDSET, ()))
+        ]
 
     def _is_selective(self) -> bool:
         return any(

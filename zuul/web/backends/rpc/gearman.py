@@ -22,6 +22,9 @@ from zuul.web.backends.rpc.gearman_link import (
 from zuul.web.backends.rpc.interface import Arguments
 from zuul.web.errors import OutcomeUnknown, Unavailable
 
+LOOK_SECONDS = 1.0
+"""Between two looks at a job that changes something, whether the scheduler that had it is gone."""
+
 
 class GearmanTransport:
     """The `Transport` over one or more gearman servers.
@@ -60,7 +63,7 @@ class GearmanTransport:
         payload = json.dumps(arguments).encode()
         link = self._choose(deadline)
         try:
-            return self._once(link, function, payload, deadline)
+            return self._once(link, Call(function, payload, acts=not retry), deadline)
         except ConnectionLost as lost:
             if not retry:
                 if lost.sent:
@@ -69,7 +72,7 @@ class GearmanTransport:
                     ) from lost
                 raise Unavailable("the connection to the scheduler broke before the call was sent") from lost
             try:
-                return self._once(self._choose(deadline, other_than=link), function, payload, deadline)
+                return self._once(self._choose(deadline, other_than=link), Call(function, payload), deadline)
             except ConnectionLost as again:
                 raise Unavailable("the connection to the scheduler broke twice") from again
 
@@ -107,14 +110,17 @@ class GearmanTransport:
                 return link
         raise Unavailable("no gearman server is connected")
 
-    def _once(self, link: Link, function: str, payload: bytes, deadline: float) -> bytes:
-        call = Call(function, payload)
+    def _once(self, link: Link, call: Call, deadline: float) -> bytes:
         link.submit(call)
-        if not call.done.wait(max(0.0, deadline - time.monotonic())):
+        while not call.done.wait(max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))):
+            if time.monotonic() < deadline:
+                if call.acts:
+                    link.look(call)
+                continue
             link.give_up(call)
             if not call.done.wait(VERDICT_SECONDS):
                 link.suspect(call)
-                raise OutcomeUnknown(f"{function} was not answered in time, and gearman does not answer either")
+                raise OutcomeUnknown(f"{call.function} was not answered in time, and gearman does not answer either")
         return call.outcome()
 
 

@@ -9,6 +9,11 @@ hand it work through a locked inbox and wait on an event of their own.
 Giving up is an exchange too. `cancel job` takes the job out of the server's queue, and GET_STATUS
 after it tells whether a worker had it already: gear's server refuses to cancel such a job, Debian's
 gearmand agrees and lets it run on.
+
+When a worker ends with a job, gear's server says WORK_FAIL. gearmand queues the job again and tells nobody, but
+counts how often it had to: the second column of its `show jobs`. So a job that changes something is looked at once
+a second, and when it is given up. gear's server has no answer at all to `show jobs`; the GET_STATUS behind it, which
+all servers answer, tells that none will come.
 """
 
 from __future__ import annotations
@@ -50,17 +55,24 @@ class ConnectionLost(Exception):
 
 
 class Call:
-    """One job on its way. It belongs to the link's thread until `done` is set, but for `given_up`."""
+    """One job on its way. It belongs to the link's thread until `done` is set, but for `given_up`.
 
-    def __init__(self, function: str, payload: bytes) -> None:
+    :param acts: whether it changes something, so that it matters who had it.
+    """
+
+    def __init__(self, function: str, payload: bytes, *, acts: bool = False) -> None:
         self.function = function
         self.payload = payload
+        self.acts = acts
         self.done = threading.Event()
         self.sent = False
         self.handle: bytes | None = None
         self.given_up = False
         """Set by the caller's thread, and never unset."""
-        self.cancelled: bool | None = None
+        self.dropped = False
+        """Whether a worker had it and is gone, so that the server has queued it again."""
+        self.looked_at = False
+        """Whether a look at it is under way."""
         self._reply: bytes | None = None
         self._error: RestError | ConnectionLost | None = None
 
@@ -73,12 +85,49 @@ class Call:
             raise self._error
         return self._reply or b""
 
-    def verdict(self, running: bool) -> None:
-        """End a call that was given up, from the server's answers to `cancel job` and GET_STATUS."""
-        if self.cancelled and not running:
-            self.finish(error=Timeout(f"the scheduler did not start {self.function} in time; it was taken back"))
+    def fail(self, error: RestError) -> None:
+        """End it with what the last worker that had it says, who does not know what one before did."""
+        if self.dropped:
+            error = OutcomeUnknown(f"the scheduler ended while it worked at {self.function}; it may have been done")
+        self.finish(error=error)
+
+
+class _Look:
+    """A question what a job does, with the answers that have come so far.
+
+    :param cancels: whether it is to be taken out of the queue before.
+    """
+
+    def __init__(self, call: Call, *, cancels: bool) -> None:
+        self.call = call
+        self.cancels = cancels
+        self.cancelled: bool | None = None
+        self._answered = False
+        """Whether the server knows `show jobs`."""
+        self._times_queued_again: int | None = None
+
+    def take_line(self, line: bytes) -> None:
+        if self.cancels and self.cancelled is None:
+            self.cancelled = line.startswith(b"OK")
+            return
+        self._answered = True
+        handle, *numbers = line.split(b"\t")
+        if handle == self.call.handle and numbers and numbers[0].isdigit():
+            self._times_queued_again = int(numbers[0])
+
+    def conclude(self, running: bool) -> None:
+        """All answers are there, the last one that to GET_STATUS."""
+        call = self.call
+        call.looked_at = False
+        call.dropped = call.dropped or bool(self._times_queued_again)
+        if not self.cancels or call.done.is_set():
+            return
+        # gearmand keeps what it has cancelled until a worker asks for more. What is not there any more may have run.
+        gone = call.acts and self._answered and self._times_queued_again is None
+        if self.cancelled and not running and not call.dropped and not gone:
+            call.finish(error=Timeout(f"the scheduler did not start {call.function} in time; it was taken back"))
         else:
-            self.finish(error=OutcomeUnknown(f"the scheduler did not finish {self.function} in time"))
+            call.finish(error=OutcomeUnknown(f"the scheduler did not finish {call.function} in time"))
 
 
 class Link(threading.Thread):
@@ -110,6 +159,11 @@ class Link(threading.Thread):
     def give_up(self, call: Call) -> None:
         call.given_up = True
         self._inbox.append(("give up", call))
+        self._wake()
+
+    def look(self, call: Call) -> None:
+        """Find out whether the worker that had it is gone."""
+        self._inbox.append(("look", call))
         self._wake()
 
     def suspect(self, call: Call) -> None:
@@ -161,8 +215,8 @@ class Link(threading.Thread):
         self._created: collections.deque[Call] = collections.deque()
         """Submitted, in the order in which JOB_CREATED will come."""
         self._jobs: dict[bytes, Call] = {}
-        self._admin: collections.deque[Call] = collections.deque()
-        """Cancelled, in the order in which the server's lines will come."""
+        self._looks: collections.deque[_Look] = collections.deque()
+        """In the order in which the server's answers will come."""
         self._send(constants.OPTION_REQ, b"exceptions")  # else gearmand keeps an exception's text back
         self._send(constants.SET_CLIENT_ID, self._client_id.encode())
         self._send(constants.GET_STATUS, _HELLO)  # any server answers that; until then this one is not up
@@ -212,8 +266,8 @@ class Link(threading.Thread):
                 continue
             elif what == "suspect":
                 raise _ProtocolError("it does not answer")
-            elif call.handle is not None:
-                self._cancel(call)
+            elif call.handle is not None and (what == "give up" or not call.looked_at):
+                self._look_at(call, cancel=what == "give up")
 
     def _drain_inbox(self) -> None:
         """Nobody is connected: what was handed in meanwhile is lost, and was never sent."""
@@ -225,10 +279,16 @@ class Link(threading.Thread):
     def _send(self, kind: int, data: bytes) -> None:
         self._outgoing += gear.Packet(constants.REQ, kind, data).toBinary()
 
-    def _cancel(self, call: Call) -> None:
+    def _look_at(self, call: Call, *, cancel: bool) -> None:
+        """All in one, so that little can happen between the answers."""
         assert call.handle is not None
-        self._admin.append(call)
-        self._outgoing += b"cancel job " + call.handle + b"\n"
+        self._looks.append(_Look(call, cancels=cancel))
+        call.looked_at = True
+        if cancel:
+            self._outgoing += b"cancel job " + call.handle + b"\n"
+        if call.acts:
+            self._outgoing += b"show jobs\n"
+        self._send(constants.GET_STATUS, call.handle)
 
     def _write(self, connection: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -273,13 +333,9 @@ class Link(threading.Thread):
             self._take_packet(kind, handle, rest)
 
     def _take_line(self, line: bytes) -> None:
-        """The answer to `cancel job`, always followed by a question what the job does now."""
-        if not self._admin:
+        if not self._looks:
             raise _ProtocolError(f"unexpected line {line[:80]!r}")
-        call = self._admin.popleft()
-        call.cancelled = line.startswith(b"OK")
-        assert call.handle is not None
-        self._send(constants.GET_STATUS, call.handle)
+        self._looks[0].take_line(line)
 
     def _take_packet(self, kind: int, handle: bytes, rest: bytes) -> None:
         if kind == constants.JOB_CREATED:
@@ -287,7 +343,7 @@ class Link(threading.Thread):
             call.handle = handle
             self._jobs[handle] = call
             if call.given_up:
-                self._cancel(call)
+                self._look_at(call, cancel=True)
         elif kind == constants.ERROR:
             if self._created:
                 self._created.popleft().finish(error=BadReply("the gearman server refused the call"))
@@ -299,10 +355,12 @@ class Link(threading.Thread):
             self.up = True
             self.tried.set()
         elif kind == constants.STATUS_RES:
-            known_running = rest.split(b"\0")
-            cancelled = self._jobs.pop(handle, None)
-            if cancelled is not None:
-                cancelled.verdict(running=known_running[1] == b"1")
+            if not self._looks or self._looks[0].call.handle != handle:
+                raise _ProtocolError("unexpected status of a job")
+            look = self._looks.popleft()
+            look.conclude(running=rest.split(b"\0")[1] == b"1")
+            if look.call.done.is_set():
+                self._jobs.pop(handle, None)
 
     def _take_result(self, kind: int, handle: bytes, rest: bytes) -> None:
         call = self._jobs.get(handle)
@@ -314,9 +372,9 @@ class Link(threading.Thread):
         if kind == constants.WORK_COMPLETE:
             call.finish(rest)
         elif kind == constants.WORK_FAIL:
-            call.finish(error=BadReply(f"the scheduler failed at {call.function} without a word"))
+            call.fail(BadReply(f"the scheduler failed at {call.function} without a word"))
         else:
-            call.finish(error=Refused(rest.decode("utf-8", "replace")))
+            call.fail(Refused(rest.decode("utf-8", "replace")))
 
 
 class _ProtocolError(Exception):
