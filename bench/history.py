@@ -441,7 +441,9 @@ def run(options: argparse.Namespace, databases: Databases, cases: list[Case]) ->
 
 
 def save(options: argparse.Namespace, results: list[dict[str, Any]]) -> None:
-    Path(options.out).write_text(json.dumps({"builds": options.builds, "results": results}, indent=1) + "\n")
+    whole = Path(options.out).with_suffix(".making")
+    whole.write_text(json.dumps({"builds": options.builds, "results": results}, indent=1) + "\n")
+    whole.rename(options.out)
 
 
 def shown(numbers: dict[str, Any] | None) -> str:
