@@ -5,34 +5,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import urllib.request
 
 import pytest
-from services import missing
 
 pytestmark = pytest.mark.timeout(280)
 
 TENANT = "tenant-one"
 FIRST, LAST = "0.1.0", "14.0.0"
-
-
-@pytest.fixture(scope="session")
-def zuul_client(tmp_path_factory):
-    """The program of one version, in a virtual environment of its own: it shares no dependency with us."""
-    made = {}
-
-    def zuul_client(version):
-        if version not in made:
-            folder = tmp_path_factory.mktemp(f"zuul-client-{version}")
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            install = [folder / "bin" / "pip", "install", "-q", f"zuul-client=={version}", "setuptools<81"]
-            if subprocess.run(install, capture_output=True, text=True).returncode:
-                missing(f"zuul-client {version} of PyPI")
-            made[version] = str(folder / "bin" / "zuul-client")
-        return made[version]
-
-    return zuul_client
 
 
 @pytest.fixture
