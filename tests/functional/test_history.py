@@ -23,7 +23,9 @@ HISTORY = ("builds", "build", "buildsets", "buildset", "build-times", "latest-bu
 URLS = [
     url
     for url in EXAMPLES.values()
-    if url.startswith(("/api/", "/v1/")) and url.rpartition("/")[2] != "log" and {*HISTORY} & {*url.split("/")}
+    if url.startswith(("/api/tenant/", "/v1/tenants/"))
+    and url.rpartition("/")[2] != "log"
+    and {*HISTORY} & {*url.split("/")}
 ]
 
 

@@ -257,7 +257,7 @@ def test_the_next_page_keeps_to_what_was_asked(app):
 
 
 def test_a_page_takes_a_few_statements_however_long_it_is(app, indexed_app, statements):
-    """Of builds one to four that find them, and two for what they left; one more for a marker, or times of builds."""
+    """Of builds one to four that find them, and two for what they left; one more for a marker."""
     marker = app.get(f"{URLS['builds']}?limit=1&skip=300&voting=1").json[0]["uuid"]
     app.get(URLS["buildsets"])
     indexed_app.get(URLS["buildsets"])
@@ -272,7 +272,6 @@ def test_a_page_takes_a_few_statements_however_long_it_is(app, indexed_app, stat
         assert count(app, f"{URLS['builds']}?limit={limit}&skip=40&project=core/*&held=false&complete=true") == 4
         assert count(app, f"{URLS['builds']}?limit={limit}&marker={marker}") == 5
         assert count(app, f"{URLS['buildsets']}?limit={limit}") == 1
-        assert count(indexed_app, f"{URLS['buildsets']}?limit={limit}") == 2
         assert count(indexed_app, f"{URLS['builds']}?limit={limit}&sort_field=end_time") == 3
     for query in ("limit=1000", "limit=1000&project=core/compute", "project=core/compute&result=SKIPPED", "skip=1690"):
         assert count(app, f"{URLS['builds']}?{query}") <= 6

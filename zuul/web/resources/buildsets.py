@@ -87,10 +87,10 @@ class BuildsetDetail(Buildset):
     """What came of one item of a pipeline."""
 
     first_build_start_time = sometimes(Time, null=True)
-    """When the first of its builds began; null: none did. In lists only where the database finds it quickly."""
+    """When the first of its builds began; null: none did. In lists from Zuul 4 on."""
 
     last_build_end_time = sometimes(Time, null=True)
-    """When the last of its builds ended. In lists only where the database finds it quickly."""
+    """When the last of its builds ended. In lists from Zuul 4 on."""
 
     @classmethod
     def _sample(cls: type[AnyBuildset], **more: Any) -> AnyBuildset:

@@ -132,7 +132,7 @@ class Reading:
             lambda marker: self._place(order, marker),
             partial(find_buildsets, self._connection),
         )
-        listing.rows.extend(self._with_times([_record(row) for row in rows]))
+        listing.rows.extend(_record(row) for row in rows)
         return listing
 
     def buildset(self, uuid: str) -> Record | None:
@@ -241,20 +241,6 @@ class Reading:
             for row in self._connection.execute(statement.order_by(provides.id)):
                 found[row.build_id].append({"name": row.name})
         return found
-
-    def _with_times(self, records: list[Record]) -> list[Record]:
-        """Buildsets with when their builds began and ended, where that is quickly found."""
-        build = self._tables.build.c
-        if not records or "last_build_end_time" in records[0] or not self._tables.serves(BUILD, "buildset_id"):
-            return records
-        numbers = [record["_id"] for record in records]
-        statement = select(build.buildset_id, func.min(build.start_time), func.max(build.end_time))
-        statement = statement.where(build.buildset_id.in_(numbers)).group_by(build.buildset_id)
-        times = {number: (first, last) for number, first, last in self._connection.execute(statement)}
-        for record in records:
-            first, last = times.get(record["_id"], (None, None))
-            record.update(first_build_start_time=first, last_build_end_time=last)
-        return records
 
 
 def _record(row: Any) -> Record:

@@ -26,7 +26,7 @@ NEAR = 20_000
 """How many builds next to the cursor are looked at first: 20 to 30 ms, if none of them will do."""
 FARTHER = 10
 """How much more of them may be looked at, if those next to the cursor had some."""
-SELECTIVE = ("uuid", "change", "ref", "newrev")
+SELECTIVE = ("uuid", "change", "newrev")
 """Columns whose values few rows have: if an index has them, it is asked at once."""
 
 
@@ -134,8 +134,10 @@ class _Led:
         if self._is_sqlite:
             chosen = select(buildset.c.id).where(*conditions.on_buildset)
             # Without an index of its own, SQLite would take one that has it second, and look into all of that.
-            link = build.c.buildset_id if self._tables.serves(BUILD, "buildset_id") else build.c.buildset_id + 0
-            return self._numbers(select(build.c.id).where(*conditions.on_build, link.in_(chosen)))
+            searched = self._is_selective() or self._tables.serves(BUILD, "buildset_id")
+            link = build.c.buildset_id if searched else build.c.buildset_id + 0
+            found = select(build.c.id).where(*conditions.on_build, link.in_(chosen))
+            return self._numbers(found.where(*self._there_are_some()))
         if "uuid" in conditions.columns:
             from_buildsets = False
         first, second = (buildset, build) if from_buildsets else (build, buildset)
