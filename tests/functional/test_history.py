@@ -92,6 +92,18 @@ def test_a_tenant_that_is_none_is_404(app, refusal, url):
     assert words == "Tenant nope does not exist, or reports to no database."
 
 
+def test_while_the_database_is_away_all_else_goes_on(make_app, functions, refusal, tmp_path):
+    app = make_app(LocalTransport(functions), history=tmp_path / "away.db")
+    for url in URLS:
+        response = app.get(url, status="*")
+        words = refusal(response, 503)["faultstring"]
+        assert "Retry-After" in response.headers and str(tmp_path) not in words
+    for url in ("/api/tenants", f"{OLD}/jobs", f"{V1}/status", "/v1/info"):
+        app.get(url)
+    refusal(app.get(f"{OLD}/builds?limit=x", status="*"), 400)  # for which no database is needed
+    refusal(app.get("/api/tenant/nope/builds", status="*"), 404)
+
+
 # Forms.
 
 

@@ -130,11 +130,21 @@ def test_every_value_in_a_path(app, orphaned, own, url):
             assert "tenant/" not in url or response.status_int != 200 or response.json == []
 
 
-@pytest.mark.parametrize("asked", ["branch=*", "branch=x", "ref=*", "change=1", "voting=1", "result=", "job_name=*"])
+@pytest.mark.parametrize("asked", ["branch=%d", "ref=%d", "change=%d", "voting=1", "result=", "job_name=*"])
 def test_as_many_values_as_a_url_can_have(app, own, asked):
-    values = "&".join([asked] * (MOST_BYTES // (len(asked) + 1)))
+    values = "&".join(asked % n if "%" in asked else asked for n in range(MOST_BYTES // (len(asked) + 3)))
     for resource in ("builds", "buildsets") if asked[:3] not in ("vot", "job") else ("builds",):
         assert check(app, own, f"{API}/{resource}?{values}").status_int == 200
+
+
+@pytest.mark.parametrize("count, status", [(100, 200), (101, 400), (500, 400)])
+def test_a_hundred_values_with_a_star(app, own, refusal, count, status):
+    for resource in ("builds", "buildsets", "build-times"):
+        url = f"{API}/{resource}?branch=main&" + "&".join(f"branch={n}*" for n in range(count))
+        response = check(app, own, url)
+        assert response.status_int == status
+        if status == 400:
+            assert refusal(response, 400)["faultstring"] == "branch has at most 100 values with a *"
 
 
 def test_names_of_parameters_are_as_they_are_declared(app, refusal):

@@ -276,8 +276,10 @@ def _connect_options(driver: str, timeout_seconds: float) -> dict[str, Any]:
     """Of the drivers that know such options; others have the deadlines of their own."""
     patience = int(timeout_seconds) + 2
     if driver in ("psycopg2", "psycopg"):
+        # psycopg would prepare a statement from its sixth execution on, and PostgreSQL then plan it for any values.
+        custom_plans = {"prepare_threshold": None} if driver == "psycopg" else {}
         alive = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
-        return {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": patience * 1000, **alive}
+        return {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": patience * 1000, **alive, **custom_plans}
     if driver in ("pymysql", "mysqldb"):
         deadlines = {"connect_timeout": CONNECT_SECONDS, "read_timeout": patience, "write_timeout": patience}
         return {**deadlines, "charset": "utf8mb4"}  # so that any letter can be asked for

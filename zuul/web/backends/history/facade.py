@@ -61,7 +61,7 @@ class History:
     def builds(self, tenant: str, query: BuildQuery) -> Listing:
         """A page of builds.
 
-        :raises BadRequest: no index serves that order.
+        :raises BadRequest: no index serves that order, or too many values have a `*`.
         """
         held = self._held(tenant) if query.held is not None else ()
         return self._read(tenant, lambda reading: reading.builds(query, held))
@@ -76,7 +76,7 @@ class History:
     def buildsets(self, tenant: str, query: BuildsetQuery) -> Listing:
         """A page of buildsets.
 
-        :raises BadRequest: no index serves that order.
+        :raises BadRequest: no index serves that order, or too many values have a `*`.
         """
         return self._read(tenant, lambda reading: reading.buildsets(query))
 

@@ -12,11 +12,14 @@ from sqlalchemy.dialects.mysql import VARCHAR
 from sqlalchemy.engine import Dialect
 
 from zuul.web.backends.history.tables import BUILD, BUILDSET, Tables
+from zuul.web.errors import BadRequest
 
 MAX_INTEGER = 2**31 - 1
 """Of the columns that hold numbers."""
 WILDCARD = "*"
 ESCAPE = "!"
+MOST_WILD = 100
+"""Of values with a wildcard: each is looked at with each row, and SQLite takes no expression of a thousand parts."""
 
 OF_BUILDSETS = ("project", "pipeline", "change", "branch", "patchset", "ref", "newrev", "event_id")
 """What a build has of its buildset."""
@@ -75,17 +78,24 @@ class Conditions:
             self._tenant = [self._same(column, [name])]
 
     def filter(self, column: Any, values: Sequence[Any] | None, *, wildcards: bool = True) -> None:
-        """Rows with any of these values there; of some columns, a `*` in a value stands for any text."""
+        """Rows with any of these values there; of some columns, a `*` in a value stands for any text.
+
+        :raises BadRequest: too many have one.
+        """
         if values is None:
             return
+        values = list(dict.fromkeys(values))
         if column.name == "change":
             self.columns.add("change")
             numbers = [value for value in values if 0 <= value <= MAX_INTEGER]
             self.add(column.in_(numbers) if numbers else false(), column)
             return
         of_any = wildcards and column.name in WITH_WILDCARDS
+        values = list(dict.fromkeys(values))
         wild = [value for value in values if of_any and WILDCARD in value]
-        exact = [value for value in values if value not in wild]
+        if len(wild) > MOST_WILD:
+            raise BadRequest(f"{column.name} has at most {MOST_WILD} values with a {WILDCARD}")
+        exact = [value for value in values if not of_any or WILDCARD not in value]
         if not wild:
             self.columns.add(column.name)
         choices = [self._like(column, value) for value in wild if _possible(value)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is read of one database: builds and buildsets as plain dicts, in a fixed number of statements.
 
-A page of builds takes three to five, whatever its length: one to three for the builds with what they have of their
+A page of builds takes three to six, whatever its length: one to four for the builds with what they have of their
 buildsets (walks.py), one for their artifacts, and one for what they provide. Times stay datetimes, naive and UTC as the
 scheduler's SQL reporter writes them.
 """
@@ -199,7 +199,7 @@ class Reading:
             statement = self._joined(statement, BUILD)
         conditions = self._conditions(BUILD)
         if re.fullmatch(f"[0-9]{{1,{NUMBER_DIGITS}}}", marker):
-            conditions.add(order.number == min(int(marker), MAX_INTEGER))
+            conditions.add(order.number == min(int(marker), MAX_INTEGER), order.number)
         else:
             conditions.filter(table.c.uuid, [marker])
         return statement.where(*conditions.found).order_by(order.number.desc()).limit(1)
