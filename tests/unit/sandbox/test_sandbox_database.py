@@ -10,6 +10,7 @@ import json
 
 import pytest
 from sqlalchemy import create_engine, func, inspect, select
+from sqlalchemy.pool import NullPool
 
 from zuul.web.sandbox.database import Tables
 from zuul.web.sandbox.history import YEARS_END, make_database
@@ -54,7 +55,7 @@ def database(tmp_path_factory):
     """A year of 3000 builds: its engine."""
     url = f"sqlite:///{tmp_path_factory.mktemp('database')}/zuul.sqlite"
     make_database(url, builds=3000)
-    return create_engine(url)
+    return create_engine(url, poolclass=NullPool)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def builds_of(rows):
 def test_the_schema_is_that_of_the_reporter(tmp_path, prefix):
     url = f"sqlite:///{tmp_path}/zuul.sqlite"
     make_database(url, builds=0, table_prefix=prefix)
-    found = inspect(create_engine(url))
+    found = inspect(create_engine(url, poolclass=NullPool))
 
     assert set(found.get_table_names()) == {prefix + name for name in COLUMNS}
     for name, columns in COLUMNS.items():
@@ -115,7 +116,7 @@ def test_the_same_seed_makes_the_same_year(tmp_path):
     def dump(name, **options):
         url = f"sqlite:///{tmp_path}/{name}"
         make_database(url, builds=300, **options)
-        with create_engine(url).connect() as connection:
+        with create_engine(url, poolclass=NullPool).connect() as connection:
             return [connection.execute(select(table)).all() for table in Tables().of_rows]
 
     assert dump("one") == dump("two", seed=1)
@@ -126,7 +127,7 @@ def test_the_same_seed_makes_the_same_year(tmp_path):
 def test_there_are_as_many_builds_as_were_asked_for(tmp_path, builds):
     url = f"sqlite:///{tmp_path}/zuul.sqlite"
     make_database(url, builds=builds)
-    with create_engine(url).connect() as connection:
+    with create_engine(url, poolclass=NullPool).connect() as connection:
         assert connection.execute(select(func.count()).select_from(Tables().build)).scalar_one() == builds
 
 

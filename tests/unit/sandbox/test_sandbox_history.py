@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 
 import pytest
 from services import wait_until
 from sqlalchemy import create_engine, func, select
+from sqlalchemy.pool import NullPool
 
 from zuul.web.cli import main
 from zuul.web.sandbox.database import Report, Tables, utc
@@ -67,12 +69,12 @@ def history(tmp_path):
 
 
 def rows(history, table):
-    with create_engine(history.url).connect() as connection:
+    with create_engine(history.url, poolclass=NullPool).connect() as connection:
         return [row._mapping for row in connection.execute(select(table).order_by(table.c.id))]
 
 
 def count(history, table=TABLES.build):
-    with create_engine(history.url).connect() as connection:
+    with create_engine(history.url, poolclass=NullPool).connect() as connection:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
@@ -256,7 +258,7 @@ def test_a_file_is_kept_and_gone_on_with(history, tmp_path):
 def test_numbers_of_changes_go_on_from_those_of_the_file(tmp_path):
     path = tmp_path / "kept.sqlite"
     make_database(f"sqlite:///{path}", builds=50)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE zuul_buildset SET change = 700123 WHERE id = 1")
     made = History(SCENARIO, builds=0, end=START, file=str(path))
     world = Recorded(seed=made.seed, first_change=made.first_change)
