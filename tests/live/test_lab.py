@@ -46,8 +46,8 @@ def settled(value):
     return value
 
 
-def names(base, path):
-    return [entry["name"] for entry in json.loads(get(base + path)[1])]
+def names(base, path, key="name"):
+    return [entry[key] for entry in json.loads(get(base + path)[1])]
 
 
 def paths(upstream):
@@ -101,6 +101,11 @@ def test_every_read_equals_upstreams(upstream, ours):
 def v1_paths(ours):
     """Every URL that /v1 lists, for everything that the lab has; a name for each variable of its template."""
     links = [link["href"] for link in json.loads(get(f"{ours}/v1")[1]) if not link["href"].endswith(STREAMS)]
+    keys = {"images": "name", "labels": "name", "providers": "name"}
+    of_nodepool = {
+        plural.removesuffix("s"): names(ours, f"/v1/nodepool/{plural}", keys.get(plural, "id"))
+        for plural in ("builds", "images", "labels", "launchers", "nodes", "providers", "requests", "uploads")
+    }
     for tenant in TENANTS:
         below = f"/v1/tenants/{tenant}"
         known = {
@@ -112,6 +117,7 @@ def v1_paths(ours):
             "name": names(ours, "/v1/connections"),
             "item": [],
             "request_id": [],
+            **of_nodepool,
         }
         for link in links:
             variables = re.findall(r"{(\w+)}", link)
