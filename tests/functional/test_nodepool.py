@@ -291,6 +291,12 @@ def test_requests_in_a_table(frozen_app):
     assert f"| {REQUEST} | 0 " in " ".join(frozen_app.get("/request-list").text.split())
 
 
+def test_a_table_of_no_column_is_400_and_names_those_that_there_are(frozen_app, refusal):
+    words = refusal(frozen_app.get("/label-list?fields=nope", status="*"), 400)["faultstring"]
+
+    assert words == "fields has none of the columns, which are label"
+
+
 def test_a_table_has_the_fields_of_nodepools_own(frozen_app):
     response = frozen_app.get("/node-list")
 

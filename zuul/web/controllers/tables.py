@@ -14,6 +14,7 @@ from wsme.types import text
 from zuul.web.backends.nodepool import Nodepool
 from zuul.web.backends.nodepool.records import Row
 from zuul.web.backends.replies import Known, Reply
+from zuul.web.errors import BadRequest
 from zuul.web.expose import expose
 from zuul.web.resources.nodepool_tables import BuildRow, LabelRow, NodeRow, RequestRow, UploadRow
 from zuul.web.tables import Table, age
@@ -142,6 +143,8 @@ class TablesController:
     ) -> Table:
         named = (fields or "").split(",") if fields else []
         shown = {name: title for name, title in columns.items() if not named or name in named}
+        if not shown:
+            raise BadRequest(f"fields has none of the columns, which are {', '.join(columns)}")
         now = self._nodepool.clock()
         version = " ".join([*(one.version or "" for one in known), more, *shown])
         return Table(version, now, columns, shown, lambda: make(now))
