@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast builds and buildsets are found in a history of a million builds, beside upstream's zuul-web.
 
-    python bench/history.py --work /tmp/history --zuul-web /path/to/venv/bin/zuul-web --out result.json
+    python bench/history.py --work history --zuul-web VENV/bin/zuul-web --out result.json
     python bench/history.py --report result.json           the table of an earlier run, in Markdown
     python bench/history.py --plans plans.md --only pair   how databases go about it, ours and upstream's
 

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 from wsme.types import isarray, iscomplex, isdict, isusertype, list_attributes, registry
 
 from zuul.web.errors import BadRequest
-from zuul.web.resources.base import JsonObject, RenderedType
+from zuul.web.resources.base import JsonObject, TimeType
 
 Tree = Optional[dict[str, "Tree"]]  # noqa: UP045 -- a string has no |
 
@@ -111,7 +111,7 @@ def _selector(datatype: Any, tree: Tree) -> Callable[[Any], Any] | None:
     if isdict(datatype):
         select = _selector(datatype.value_type, tree)
         return None if select is None else functools.partial(_select_values, select)
-    if isinstance(datatype, RenderedType):
+    if isinstance(datatype, TimeType):
         return functools.partial(_rendered, datatype)
     if not iscomplex(datatype):
         return None
@@ -147,7 +147,7 @@ def _select_attributes(parts: list[tuple[str, Callable[[Any], Any] | None]], dat
     return selected
 
 
-def _rendered(datatype: RenderedType, value: Any) -> Any:
+def _rendered(datatype: TimeType, value: Any) -> Any:
     """An example has been rendered before."""
     return value if value is None or isinstance(value, str) else datatype.render(value)
 
@@ -197,7 +197,7 @@ def _writer(datatype: Any, tree: Tree) -> _Writer:
         return lambda data: "".join(
             [_element(name, write, data[name]) for name, write in parts if name in _of(dict, data)]
         )
-    if isinstance(datatype, RenderedType):
+    if isinstance(datatype, TimeType):
         return lambda value: _text(str(_rendered(datatype, value)))
     if datatype is JsonObject:
         return lambda data: _text(json.dumps(data))

@@ -214,40 +214,8 @@ class MomentType(UserType):  # type: ignore[misc]  # WSME is untyped
 Moment = MomentType()
 
 
-class RenderedType(UserType):  # type: ignore[misc]  # WSME is untyped
-    """Data that is no JSON yet: `render` makes it such, and `parse` takes it back."""
-
-    def render(self, value: Any) -> Any:
-        raise NotImplementedError
-
-    def parse(self, text: str) -> Any:
-        raise NotImplementedError
-
-    def tobasetype(self, value: Any) -> Any:
-        """`render` by WSME's name."""
-        return self.render(value)
-
-    def frombasetype(self, value: Any) -> Any:
-        """`parse` by WSME's name."""
-        return self.parse(value)
-
-
-class NaiveTimeType(RenderedType):
-    """A time as zuul-web writes it: UTC, in whole seconds, without saying so."""
-
-    basetype = str
-    name = "time"
-    schema = {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$"}  # noqa: RUF012 -- never changed
-
-    def render(self, value: datetime) -> str:
-        return value.isoformat(timespec="seconds")
-
-    def parse(self, text: str) -> datetime:
-        return Moment.of_text(text)
-
-
-class TimeType(RenderedType):
-    """A time by RFC 3339, in UTC."""
+class TimeType(UserType):  # type: ignore[misc]  # WSME is untyped
+    """A time of the database, by RFC 3339 in UTC. It is a datetime until it is rendered."""
 
     basetype = str
     name = "time"
@@ -256,8 +224,22 @@ class TimeType(RenderedType):
     def render(self, value: datetime) -> str:
         return f"{value.isoformat()}Z"
 
-    def parse(self, text: str) -> datetime:
-        return Moment.of_text(text)
+    def tobasetype(self, value: datetime) -> str:
+        """`render` by WSME's name."""
+        return self.render(value)
+
+    def frombasetype(self, value: str) -> datetime:
+        """By WSME's name, what takes it back."""
+        return Moment.of_text(value)
+
+
+class NaiveTimeType(TimeType):
+    """The same as zuul-web writes it: in whole seconds, without saying that it is UTC."""
+
+    schema = {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$"}  # noqa: RUF012 -- never changed
+
+    def render(self, value: datetime) -> str:
+        return value.isoformat(timespec="seconds")
 
 
 NaiveTime = NaiveTimeType()
